@@ -1,0 +1,98 @@
+"""The detector contract: what fits, scores and can be kept.
+
+A detector scores; it does not decide. Thresholds, severity, suppression and de-duplication live in the verdict.
+Higher is more anomalous. `score` never changes state. State is a dict of arrays and scalars, never a pickle.
+"""
+
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from tocsin.errors import ModelError
+
+DETECTORS = {
+    "outlier": "tocsin.detectors.outlier.detector:OutlierDetector",
+    "hosts": "tocsin.detectors.outlier.hosts:HostDetector",
+}
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one batch, with the parts that made them.
+
+    raw: (n,) float64, the detector's own scale, higher is more anomalous.
+    fields: names that `reason_field` points into.
+    reason_field: (n, k) int16, the k fields that contributed most, in order; -1 where there are fewer.
+    reason_share: (n, k) float32, each one's share of the raw score, 0 to 1.
+    """
+
+    raw: np.ndarray
+    fields: list[str]
+    reason_field: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.int16))
+    reason_share: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+
+class BatchDetector(ABC):
+    """Learns from batches of one record kind, then scores batches."""
+
+    name: ClassVar[str]
+    format: ClassVar[int]
+
+    @abstractmethod
+    def fit(self, batches: Iterable[pa.Table]) -> "BatchDetector":
+        """Learn what is normal, reading every batch once. Raises ModelError when there is too little to learn from."""
+
+    @abstractmethod
+    def score(self, batch: pa.Table) -> Scored:
+        """Score each row; row i of the result is row i of the batch."""
+
+    @abstractmethod
+    def expected(self, field_name: str) -> str:
+        """Say in words what is normal for a field, for a finding's reasons."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return what was learned: arrays, numbers, strings and lists of strings, with `format`."""
+
+    @abstractmethod
+    def restore(self, state: State) -> "BatchDetector":
+        """Take over a state. Raises ModelError when it is of another format or incomplete."""
+
+
+def load_class(table: dict[str, str], name: str) -> Any:
+    """Return the class that a registry names, importing it now. Raises KeyError for an unknown name."""
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def dump_state(state: State) -> bytes:
+    """Write a state as an .npz archive: arrays as they are, everything else in one JSON member. No pickle."""
+    arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+    rest = {key: value for key, value in state.items() if key not in arrays}
+    for key, array in arrays.items():
+        if array.dtype == object:
+            raise ModelError(f"state member {key!r} is an array of objects; keep strings as a list")
+    buffer = io.BytesIO()
+    document = np.frombuffer(json.dumps(rest, sort_keys=True).encode(), np.uint8)
+    np.savez_compressed(buffer, allow_pickle=False, __json__=document, **arrays)
+    return buffer.getvalue()
+
+
+def load_state(data: bytes) -> State:
+    """Read what dump_state wrote. Raises ModelError when it is damaged or something else."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            state: State = {key: archive[key] for key in archive.files if key != "__json__"}
+            state.update(json.loads(archive["__json__"].tobytes()))
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise ModelError(f"this is no tocsin model state: {error}") from error
+    return state

@@ -1,0 +1,1 @@
+"""The record kinds, the finding, and the maps from foreign formats to them."""

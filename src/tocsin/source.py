@@ -1,0 +1,68 @@
+"""The source contract: a file of a foreign format becomes batches of canonical records.
+
+A source is pure reading: it knows nothing of the store, of what was read before, or of other files.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+SOURCES = {
+    "zeek": "tocsin.sources.zeek:ZeekSource",
+    "eve": "tocsin.sources.eve:EveSource",
+    "argus": "tocsin.sources.argus:ArgusSource",
+    "parquet": "tocsin.sources.parquet:ParquetSource",
+    "csv": "tocsin.sources.csv:CsvSource",
+    "pcap": "tocsin.sources.pcap:PcapSource",
+}
+"""In the order in which an unknown file is shown to them."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row set aside: its line (or row) number in the file, 1-based, why, and the beginning of its text."""
+
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass
+class Batch:
+    """A piece of a file: canonical records, the rows set aside, and where to resume.
+
+    table: records of `kind`, canonical columns first, unknown ones kept.
+    position: an opaque resume token (plain JSON values): reading again from it gives what follows this batch.
+    warnings: what a person should know of this piece (a truncated archive, a changed header).
+    """
+
+    kind: str
+    table: pa.Table
+    position: dict[str, Any]
+    rejected: list[Rejected] = field(default_factory=list)
+    rejected_count: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+class Source(ABC):
+    """Reads files of one format."""
+
+    name: ClassVar[str]
+    appendable: ClassVar[bool]
+    """Whether such a file may grow at its end and be read on from a position."""
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, head: bytes, path: Path) -> bool:
+        """Say whether a file beginning with these (decompressed) bytes is of this format."""
+
+    @abstractmethod
+    def read(self, path: Path, position: dict[str, Any] | None = None) -> Iterator[Batch]:
+        """Read a file from its beginning or from a batch's position.
+
+        Raises InputError, naming the file and the remedy, when nothing in it can be used.
+        """

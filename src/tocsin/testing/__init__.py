@@ -1,0 +1,1 @@
+"""In-memory twins of what tocsin works with, for its own tests and for those who extend it."""
