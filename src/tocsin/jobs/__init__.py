@@ -1,0 +1,1 @@
+"""The pipeline's jobs: ingest, profile, sample, extract, rank, train, score; and their schedule."""
