@@ -17,6 +17,7 @@ class Suppression:
     field, value: what a record behind the finding, its scope or a reason must show, compared as text.
     detector, kind: which findings, exactly.
     valid_from, valid_until: the time of the records it hides, from (inclusive) and until (exclusive); None is open.
+    weekdays, hours: when a week it hides, in UTC: 'mon-fri' or 'sat,sun', and '22-06' (until exclusive); '' is always.
     owner, reason: who answers for it, and why.
     created: when it was made. expires: when it ends by itself; None means never.
     hits, last_hit: how many findings it has hidden so far, and when it last did.
@@ -35,6 +36,8 @@ class Suppression:
     kind: str = ""
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    weekdays: str = ""
+    hours: str = ""
     expires: datetime | None = None
     hits: int = 0
     last_hit: datetime | None = None
