@@ -14,7 +14,7 @@ class Suppression:
 
     domain: where it holds; '' means every domain.
     entity: an entity, exactly. network: a CIDR block that holds the entity. At most one of the two.
-    field, value: what a record behind the finding, its scope or a reason must show, compared as text.
+    field, value: what the finding's scope, else all records kept with it, else a reason must show, compared as text.
     detector, kind: which findings, exactly.
     valid_from, valid_until: the time of the records it hides, from (inclusive) and until (exclusive); None is open.
     weekdays, hours: when a week it hides, in UTC: 'mon-fri' or 'sat,sun', and '22-06' (until exclusive); '' is always.
