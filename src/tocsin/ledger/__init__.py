@@ -1,0 +1,1 @@
+"""The ledger: findings, labels, suppressions and job history in one database."""

@@ -1,0 +1,351 @@
+"""The ledger: what was found, what people said about it, what is known, and what was done.
+
+SQLite beside the store by default, PostgreSQL by URL; several processes may use one ledger at once.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal, TypedDict, Unpack
+
+import sqlalchemy as sa
+
+from tocsin.clock import Clock
+from tocsin.errors import LedgerError
+from tocsin.ledger import schema
+from tocsin.ledger.database import Database, clean
+from tocsin.ledger.migrations import migrate
+from tocsin.ledger.rows import Budget, Job, Label, Outcome, finding_row, to_finding, to_suppression
+from tocsin.records.finding import SEVERITIES, STATES, Finding, Severity, State
+from tocsin.records.suppression import Suppression
+
+_CHUNK = 500
+
+
+class Filters(TypedDict, total=False):
+    """Which findings: equal to, of this severity or above, whose time range meets [since, until); hidden ones too."""
+
+    domain: str | None
+    since: datetime | None
+    until: datetime | None
+    entity: str | None
+    detector: str | None
+    kind: str | None
+    min_severity: Severity | None
+    state: State | None
+    include_suppressed: bool
+
+
+class Ledger:
+    """The database of findings, labels, suppressions and job history, migrated to this version when it is opened.
+
+    Raises LedgerError from every method when the database cannot be used; its password is never in the message.
+    """
+
+    def __init__(self, url: str, *, clock: Clock) -> None:
+        self._clock = clock
+        self._database = Database(url)
+        self.shown = self._database.shown
+        with self._database.writing() as connection:
+            self.version = migrate(connection, clock)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.shown})"
+
+    # Findings
+
+    def upsert_findings(self, findings: list[Finding]) -> list[bool]:
+        """Keep findings, all or none; return for each whether it is new.
+
+        A finding that is there already is widened to both time ranges, keeps the highest score with that score's
+        severity, title, reasons and records, and counts one more when these records (start, end, how many) were not
+        seen before. The same records scored again with no higher score change nothing. State and labels stay.
+        """
+        new = [False] * len(findings)
+        # In the order of ids, so that two writers never wait for each other in a circle.
+        order = sorted(range(len(findings)), key=lambda index: findings[index].id)
+        with self._database.writing() as connection:
+            for index in order:
+                new[index] = self._upsert(connection, findings[index])
+        return new
+
+    def _upsert(self, connection: sa.Connection, finding: Finding) -> bool:
+        row = finding_row(finding)
+        insert = self._database.insert(schema.findings).values(row).on_conflict_do_nothing()
+        is_new = connection.execute(insert).rowcount == 1
+        sighting = self._database.insert(schema.sightings).values(
+            finding_id=row["id"], start=finding.start, end=finding.end, record_count=finding.record_count
+        )
+        old: Finding | None = None
+        if not is_new:
+            # The lock (PostgreSQL's; SQLite's transaction has the whole file) keeps another's change from being lost.
+            query = sa.select(schema.findings).where(schema.findings.c.id == row["id"]).with_for_update()
+            old = to_finding(connection.execute(query).mappings().one())
+        is_unseen = connection.execute(sighting.on_conflict_do_nothing()).rowcount == 1
+        if old is not None:
+            changes = _merge(old, finding, row, is_unseen)
+            if changes:
+                changes["updated"] = self._clock.now()
+                change = schema.findings.update().where(schema.findings.c.id == row["id"])
+                connection.execute(change.values(changes))
+        return is_new
+
+    def findings(
+        self,
+        *,
+        limit: int | None = 100,
+        offset: int = 0,
+        order: Literal["score", "time"] = "score",
+        **filters: Unpack[Filters],
+    ) -> list[Finding]:
+        """Return the findings that match the filters, highest score or newest first; limit None for all."""
+        columns = schema.findings.c
+        by = (
+            (columns.score.desc(), columns.start.desc())
+            if order == "score"
+            else (columns.start.desc(), columns.score.desc())
+        )
+        query = sa.select(schema.findings).where(*_conditions(**filters)).order_by(*by, columns.id)
+        return self._findings(query.limit(limit).offset(offset))
+
+    def count_findings(self, **filters: Unpack[Filters]) -> int:
+        """Return how many findings match the filters."""
+        return self._count(*_conditions(**filters))
+
+    def finding(self, finding_id: str) -> Finding:
+        """Return one finding by its id or its unique beginning. Raises LedgerError when none or several match."""
+        column = schema.findings.c.id
+        query = sa.select(schema.findings).where(column.startswith(clean(finding_id), autoescape=True)).order_by(column)
+        found = self._findings(query.limit(4)) if finding_id else []
+        exact = [finding for finding in found if finding.id == finding_id]
+        if len(found) > 1 and not exact:
+            ids = ", ".join(finding.id for finding in found)
+            raise LedgerError(f"{finding_id!r} is the beginning of several findings: {ids}; give more of it")
+        if not found:
+            raise LedgerError(f"there is no finding {finding_id!r}; `tocsin findings list` shows those there are")
+        return (exact or found)[0]
+
+    def count_new_findings(self, domain: str, detector: str, day: date) -> int:
+        """Return how many findings of a detector start on a day and are not suppressed, for the noise budget."""
+        columns = schema.findings.c
+        start, end = _bounds(day)
+        return self._count(
+            columns.domain == domain,
+            columns.detector == detector,
+            columns.start >= start,
+            columns.start < end,
+            columns.suppressed_by == "",
+        )
+
+    def findings_scopes(self, domain: str, day: date, min_severity: Severity) -> list[Finding]:
+        """Return the findings that meet a day, whose records are to stay out of its sample.
+
+        What is suppressed or was labelled a false positive is normal, and so is not among them.
+        """
+        start, end = _bounds(day)
+        where = _conditions(domain=domain, since=start, until=end, min_severity=min_severity)
+        columns = schema.findings.c
+        query = sa.select(schema.findings).where(*where, columns.state != "false_positive").order_by(columns.id)
+        return self._findings(query)
+
+    def set_suppressed(self, ids: Iterable[str], rule_id: str) -> int:
+        """Hide findings by a rule, or show them again with rule_id ''; return how many changed."""
+        changed = 0
+        wanted = sorted(set(ids))
+        columns = schema.findings.c
+        with self._database.writing() as connection:
+            for first in range(0, len(wanted), _CHUNK):
+                chosen = columns.id.in_(wanted[first : first + _CHUNK])
+                change = schema.findings.update().where(chosen, columns.suppressed_by != rule_id)
+                changed += connection.execute(change.values(suppressed_by=rule_id)).rowcount
+        return changed
+
+    # Labels
+
+    def label(self, finding_id: str, state: State, *, who: str, note: str = "") -> Finding:
+        """Say what a finding is, by its id or its unique beginning, and return it as it is now. Raises LedgerError."""
+        if state not in STATES:
+            raise LedgerError(f"{state!r} is no state of a finding; choose from {', '.join(STATES)}")
+        found = self.finding(finding_id)
+        now = self._clock.now()
+        values = {"finding_id": found.id, "state": state, "who": clean(who), "note": clean(note), "at": now}
+        change = schema.findings.update().where(schema.findings.c.id == found.id)
+        with self._database.writing() as connection:
+            connection.execute(schema.labels.insert().values(values))
+            connection.execute(change.values(state=state, updated=now))
+        return replace(found, state=state, updated=now)
+
+    def labels(self, finding_id: str | None = None, since: datetime | None = None) -> list[Label]:
+        """Return what was said, oldest first."""
+        columns = schema.labels.c
+        query = sa.select(schema.labels).order_by(columns.at, columns.id)
+        if finding_id is not None:
+            query = query.where(columns.finding_id == finding_id)
+        if since is not None:
+            query = query.where(columns.at >= since)
+        return [Label(**row) for row in self._rows(query)]
+
+    # Suppressions and the noise budget
+
+    def add_suppression(self, suppression: Suppression) -> None:
+        """Keep a new rule. Raises LedgerError when its id is there already."""
+        row = {key: clean(value) if isinstance(value, str) else value for key, value in asdict(suppression).items()}
+        insert = self._database.insert(schema.suppressions).values(row).on_conflict_do_nothing()
+        with self._database.writing() as connection:
+            if connection.execute(insert).rowcount == 0:
+                raise LedgerError(f"there is a suppression {suppression.id!r} already")
+
+    def suppressions(self, active_at: datetime | None = None) -> list[Suppression]:
+        """Return the rules, oldest first; with `active_at`, those that have not expired then."""
+        columns = schema.suppressions.c
+        query = sa.select(schema.suppressions).order_by(columns.created, columns.id)
+        if active_at is not None:
+            query = query.where(columns.expires.is_(None) | (columns.expires > active_at))
+        return [to_suppression(row) for row in self._rows(query)]
+
+    def remove_suppression(self, suppression_id: str) -> int:
+        """Drop a rule, show again what it hid, and return how many findings that is. Raises LedgerError."""
+        rules, columns = schema.suppressions, schema.findings.c
+        show = schema.findings.update().where(columns.suppressed_by == suppression_id).values(suppressed_by="")
+        with self._database.writing() as connection:
+            if connection.execute(rules.delete().where(rules.c.id == suppression_id)).rowcount == 0:
+                raise LedgerError(
+                    f"there is no suppression {suppression_id!r}; `tocsin suppress list` shows those there are"
+                )
+            return connection.execute(show).rowcount
+
+    def hit_suppression(self, suppression_id: str, n: int, at: datetime) -> None:
+        """Count n more findings that a rule has hidden."""
+        rules = schema.suppressions
+        latest = sa.case((rules.c.last_hit > at, rules.c.last_hit), else_=sa.bindparam("at", at, schema.UtcTime))
+        change = rules.update().where(rules.c.id == suppression_id)
+        with self._database.writing() as connection:
+            connection.execute(change.values(hits=rules.c.hits + n, last_hit=latest))
+
+    def count_budget(self, domain: str, detector: str, day: date, dropped: int) -> None:
+        """Add to how many findings the noise budget kept out on a day."""
+        table = schema.budgets
+        insert = self._database.insert(table).values(domain=domain, detector=detector, day=day, dropped=dropped)
+        add = insert.on_conflict_do_update(
+            index_elements=[table.c.domain, table.c.detector, table.c.day], set_={"dropped": table.c.dropped + dropped}
+        )
+        with self._database.writing() as connection:
+            connection.execute(add)
+
+    def budgets(self, domain: str | None = None, since: date | None = None) -> list[Budget]:
+        """Return what the noise budget kept out, by day and detector."""
+        table = schema.budgets
+        query = sa.select(table).order_by(table.c.day, table.c.domain, table.c.detector)
+        if domain is not None:
+            query = query.where(table.c.domain == domain)
+        if since is not None:
+            query = query.where(table.c.day >= since)
+        return [Budget(**row) for row in self._rows(query)]
+
+    # Jobs
+
+    def start_job(self, name: str, *, domain: str, piece: str, owner: str) -> int:
+        """Write down that a job has begun on a piece of work, and return its number."""
+        values = {"name": name, "domain": domain, "piece": piece, "owner": owner, "outcome": "running", "note": ""}
+        insert = schema.jobs.insert().values(**values, counts={}, started=self._clock.now()).returning(schema.jobs.c.id)
+        with self._database.writing() as connection:
+            return int(connection.execute(insert).scalar_one())
+
+    def finish_job(self, job_id: int, outcome: Outcome, note: str = "", counts: dict[str, Any] | None = None) -> None:
+        """Write down how a job ended. Raises LedgerError when there is no such job."""
+        change = schema.jobs.update().where(schema.jobs.c.id == job_id)
+        values = {"outcome": outcome, "note": clean(note), "counts": counts or {}, "finished": self._clock.now()}
+        with self._database.writing() as connection:
+            if connection.execute(change.values(values)).rowcount == 0:
+                raise LedgerError(f"there is no job {job_id}")
+
+    def jobs(self, name: str | None = None, limit: int | None = 50) -> list[Job]:
+        """Return the last jobs, newest first."""
+        query = sa.select(schema.jobs).order_by(schema.jobs.c.id.desc()).limit(limit)
+        if name is not None:
+            query = query.where(schema.jobs.c.name == name)
+        return [Job(**row) for row in self._rows(query)]
+
+    def last_jobs(self, domain: str | None = None) -> list[Job]:
+        """Return the latest job of each name, domain and piece, by name and piece."""
+        columns = schema.jobs.c
+        latest = sa.select(sa.func.max(columns.id)).group_by(columns.name, columns.domain, columns.piece)
+        query = (
+            sa.select(schema.jobs).where(columns.id.in_(latest)).order_by(columns.name, columns.domain, columns.piece)
+        )
+        if domain is not None:
+            query = query.where(columns.domain == domain)
+        return [Job(**row) for row in self._rows(query)]
+
+    def mark_abandoned(self, is_dead: Callable[[str], bool]) -> int:
+        """Close the jobs that are still `running` though their owner is dead; return how many.
+
+        is_dead: tells of an owner, as given to start_job, whether it can no longer be at work.
+        """
+        columns = schema.jobs.c
+        query = sa.select(columns.owner).where(columns.outcome == "running").distinct()
+        dead = [row["owner"] for row in self._rows(query) if is_dead(row["owner"])]
+        change = schema.jobs.update().where(columns.outcome == "running", columns.owner.in_(dead))
+        values = {"outcome": "abandoned", "note": "its process ended without a word", "finished": self._clock.now()}
+        with self._database.writing() as connection:
+            return connection.execute(change.values(values)).rowcount if dead else 0
+
+    # Queries
+
+    def _rows(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+        with self._database.reading() as connection:
+            return list(connection.execute(query).mappings())
+
+    def _findings(self, query: sa.Select[Any]) -> list[Finding]:
+        return [to_finding(row) for row in self._rows(query)]
+
+    def _count(self, *where: sa.ColumnElement[bool]) -> int:
+        query = sa.select(sa.func.count()).select_from(schema.findings).where(*where)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+
+def _merge(old: Finding, seen: Finding, row: dict[str, Any], is_unseen: bool) -> dict[str, Any]:
+    """Return the columns that a sighting changes; the same whatever the order of the sightings."""
+    changes: dict[str, Any] = {}
+    if is_unseen:
+        changes = {
+            "start": min(old.start, seen.start),
+            "end": max(old.end, seen.end),
+            "record_count": max(old.record_count, seen.record_count),
+            "count": old.count + 1,
+        }
+        if not seen.suppressed_by:
+            # A rule for some of its records does not hide the others.
+            changes["suppressed_by"] = ""
+    if (seen.score, seen.raw) > (old.score, old.raw):
+        better = ("score", "severity", "title", "reasons", "records", "scope", "model")
+        changes |= {name: row[name] for name in better}
+    if seen.raw > old.raw:
+        changes["raw"] = row["raw"]
+    return changes
+
+
+def _conditions(**filters: Unpack[Filters]) -> list[sa.ColumnElement[bool]]:
+    columns = schema.findings.c
+    equal = {name: filters.get(name) for name in ("domain", "entity", "detector", "kind", "state")}
+    where = [columns[name] == clean(value) for name, value in equal.items() if value is not None]
+    since, until, least = filters.get("since"), filters.get("until"), filters.get("min_severity")
+    if since is not None:
+        where.append(columns.end >= since)
+    if until is not None:
+        where.append(columns.start < until)
+    if least is not None:
+        where.append(columns.severity.in_(SEVERITIES[SEVERITIES.index(least) :]))
+    if not filters.get("include_suppressed", False):
+        where.append(columns.suppressed_by == "")
+    return where
+
+
+def _bounds(day: date) -> tuple[datetime, datetime]:
+    start = datetime.combine(day, time.min, UTC)
+    return start, start + timedelta(days=1)
