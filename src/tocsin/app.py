@@ -81,7 +81,8 @@ class App:
         """Where findings are delivered."""
         from tocsin.sinks.build import build_sink
 
-        return [build_sink(settings) for settings in self.settings.sinks]
+        numbered = enumerate(self.settings.sinks)
+        return [build_sink(settings, f"sinks.{number}", clock=self.clock) for number, settings in numbered]
 
     def close(self) -> None:
         """Let go of what was built."""

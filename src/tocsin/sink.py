@@ -22,6 +22,11 @@ class Sink(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def place(self) -> str:
+        """Return where it delivers to, for messages; no secrets."""
+        return self.name
+
     @abstractmethod
     def send(self, findings: list[Finding]) -> None:
         """Deliver these findings, all of them, or raise SinkError saying where and why it failed."""
