@@ -1,20 +1,32 @@
 """The settings: one YAML file, every key with its default, bound, unit and help.
 
 The smallest file is one line, `store: ./data`; no file at all means `store: ./tocsin-data`.
-Any key can be overridden by the environment: TOCSIN_SAMPLING__SAMPLE_PERCENT=20.
+Any key can be overridden by the environment: TOCSIN_SAMPLING__SAMPLE_PERCENT=20; lists and maps there are JSON.
+Relative paths count from the folder the command is run in, `~` is the user's home.
 """
 
-import difflib
+import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+import pydantic_settings
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tocsin.errors import SettingsError
+from tocsin.settings_file import SettingsFile, read_settings_file
+from tocsin.settings_keys import is_secret, nearest
 
 ENV_PREFIX = "TOCSIN_"
 DEFAULT_FILES = ("tocsin.yaml", "/etc/tocsin/tocsin.yaml")
@@ -29,7 +41,20 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _one_of(given: Any, file: Path | None, key: str) -> None:
+    if given is not None and file is not None:
+        raise ValueError(f"{key} and {key}_file are both set; keep one")
+
+
 Percent = Annotated[float, Field(ge=0, le=100)]
+LocalPath = Annotated[Path, AfterValidator(_at_home)]
 
 
 class S3Settings(_Section):
@@ -40,20 +65,29 @@ class S3Settings(_Section):
     region: str = _key("us-east-1", "region")
     endpoint: str = _key("", "URL of an S3-compatible server; empty means AWS")
     profile: str = _key("", "profile in ~/.aws/credentials; empty means environment, then instance role")
-    access_key_id_file: Path | None = _key(None, "file that holds the access key id")
-    secret_access_key_file: Path | None = _key(None, "file that holds the secret access key")
+    access_key_id_file: LocalPath | None = _key(None, "file that holds the access key id")
+    secret_access_key_file: LocalPath | None = _key(None, "file that holds the secret access key")
     url_style: Literal["path", "virtual"] = _key("path", "bucket in the path or in the host name")
     http_retries: int = _key(10, "attempts after the first", ge=0, le=100)
     http_retry_wait_ms: int = _key(2000, "wait before the first retry", unit="milliseconds", ge=1, le=600_000)
     http_retry_backoff: float = _key(2.0, "factor by which each wait grows", ge=1, le=10)
     timeout_s: float = _key(30.0, "limit of one request", unit="seconds", gt=0, le=3600)
 
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> "S3Settings":
+        if (self.access_key_id_file is None) != (self.secret_access_key_file is None):
+            raise ValueError("access_key_id_file and secret_access_key_file go together; set both or neither")
+        if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
+            raise ValueError(f"endpoint must begin with http:// or https:// (got {self.endpoint!r})")
+        return self
+
 
 class IngestSettings(_Section):
     """How files become flows in the lake."""
 
     csv: dict[str, dict[str, str]] = _key(
-        {}, "CSV column maps by name: {netflow: {stime: StartTime, saddr: SrcAddr, …}}; chosen by `--format csv:netflow`"
+        {},
+        "CSV column maps by name: {netflow: {stime: StartTime, saddr: SrcAddr, …}}; chosen by `--format csv:netflow`",
     )
     rename: dict[str, str] = _key({}, "Parquet columns to rename: theirs -> ours, {src_ip: saddr}")
     chunk_mb: int = _key(64, "input read before a lake file is written", unit="MiB", ge=1, le=1024)
@@ -65,7 +99,15 @@ class SamplingSettings(_Section):
     """Which rows become the baseline, and when."""
 
     sample_percent: Percent = _key(10.0, "share of a day's rows that is kept", unit="percent")
-    retention_days: int = _key(7, "days of samples kept, counted from the newest day in the lake", unit="days", ge=1, le=3650)
+    small_day_rows: int = _key(
+        5000,
+        "a protocol with fewer flows a day is sampled whole, with somewhat more in a larger share",
+        unit="rows",
+        ge=0,
+    )
+    retention_days: int = _key(
+        7, "days of samples kept, counted from the newest day in the lake", unit="days", ge=1, le=3650
+    )
     sample_hour: int = _key(0, "UTC hour of the daily sample", ge=0, le=23)
     sample_minute: int | None = _key(None, "its minute; chosen at random once at start when unset", ge=0, le=59)
     exclude_severity: Literal["low", "medium", "high", "critical", "none"] = _key(
@@ -82,7 +124,9 @@ class FeatureSettings(_Section):
     histogram_type: Literal["quantile", "equal_width"] = _key("quantile", "bins of equal count, or of equal width")
     ipv4_prefix: int = _key(24, "address bits kept of IPv4", unit="bits", ge=0, le=32)
     ipv6_prefix: int = _key(48, "address bits kept of IPv6", unit="bits", ge=0, le=128)
-    ip_hash_modulus: int = _key(65536, "most distinct values of a categorical field that are told apart", ge=16, le=16_777_216)
+    ip_hash_modulus: int = _key(
+        65536, "most distinct values of a categorical field that are told apart", ge=16, le=16_777_216
+    )
     sample_days: int = _key(7, "newest days of samples that are used", unit="days", ge=1, le=3650)
 
 
@@ -102,6 +146,11 @@ class TrainingSettings(_Section):
     train_minute: int | None = _key(None, "its minute; chosen at random once at start when unset", ge=0, le=59)
     min_rows: int = _key(200, "fewest sampled rows a model is trained on", unit="rows", ge=1)
     min_days: int = _key(1, "fewest sampled days a model is trained on", unit="days", ge=1)
+    max_unusual_percent: Percent = _key(
+        25.0,
+        "a sample of which the served model finds a larger share unusual is a poor day and makes no new model",
+        unit="percent",
+    )
     keep_versions: int = _key(10, "versions of a model that are kept", ge=2, le=1000)
     seed: int = _key(0, "seed of everything random in training")
 
@@ -114,7 +163,9 @@ class ScoringSettings(_Section):
     retention_days: int = _key(30, "days of score files kept", unit="days", ge=1, le=3650)
     top_reasons: int = _key(3, "reasons kept with each scored flow", ge=1, le=16)
     min_score: Percent = _key(0.0, "flows that score lower are left out of the score files")
-    reputation_file: Path | None = _key(None, "Parquet of bad addresses for `hybrid`: ip_address, abuse_confidence_score")
+    reputation_file: LocalPath | None = _key(
+        None, "Parquet of bad addresses for `hybrid`: ip_address, abuse_confidence_score"
+    )
 
 
 class FingerprintSettings(_Section):
@@ -137,12 +188,24 @@ class VerdictSettings(_Section):
     medium: Percent = _key(99.0, "least score of severity medium")
     high: Percent = _key(99.9, "least score of severity high")
     critical: Percent = _key(99.99, "least score of severity critical")
-    min_severity: Literal["info", "low", "medium", "high", "critical"] = _key("medium", "findings below this are not kept")
-    noise_budget: int = _key(20, "most new findings a day a detector; the highest scores are kept, the rest counted", ge=1)
+    min_severity: Literal["info", "low", "medium", "high", "critical"] = _key(
+        "medium", "findings below this are not kept"
+    )
+    noise_budget: int = _key(
+        20, "most new findings a day a detector; the highest scores are kept, the rest counted", ge=1
+    )
     warm_up_rows: int = _key(200, "records a detector has seen before its scores make findings", unit="records", ge=0)
     home_networks: list[str] = _key(
-        ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"], "networks that are ours, besides those seen"
+        ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"],
+        "networks that are ours, besides those seen",
     )
+
+    @field_validator("home_networks")
+    @classmethod
+    def _networks(cls, networks: list[str]) -> list[str]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
 
     @model_validator(mode="after")
     def _ascending(self) -> "VerdictSettings":
@@ -157,21 +220,32 @@ class SinkSettings(_Section):
     """One place that findings are delivered to."""
 
     type: Literal["jsonl", "parquet", "webhook", "syslog", "notice"] = Field(description="kind of sink")
-    path: Path | None = _key(None, "file (jsonl, notice) or folder (parquet)")
+    path: LocalPath | None = _key(None, "file (jsonl, notice) or folder (parquet)")
     url: str = _key("", "address of the webhook")
     host: str = _key("127.0.0.1", "syslog server")
     port: int = _key(514, "its port", ge=1, le=65535)
     protocol: Literal["udp", "tcp"] = _key("udp", "how syslog is sent")
     secret: SecretStr | None = _key(None, "key that signs the webhook (HMAC-SHA256)")
-    secret_file: Path | None = _key(None, "file that holds that key")
-    min_severity: Literal["info", "low", "medium", "high", "critical"] = _key("medium", "findings below this are not sent")
+    secret_file: LocalPath | None = _key(None, "file that holds that key")
+    min_severity: Literal["info", "low", "medium", "high", "critical"] = _key(
+        "medium", "findings below this are not sent"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SinkSettings":
+        if self.type in ("jsonl", "parquet", "notice") and self.path is None:
+            raise ValueError(f"a sink of type {self.type} needs path")
+        if self.type == "webhook" and not self.url.startswith(("http://", "https://")):
+            raise ValueError("a sink of type webhook needs url, beginning with http:// or https://")
+        _one_of(self.secret, self.secret_file, "secret")
+        return self
 
 
 class LoggingSettings(_Section):
     """What is told, and where."""
 
     level: Literal["error", "warn", "info", "debug", "trace"] = _key("info", "least important message that is written")
-    file: Path | None = _key(None, "log file; standard error (the journal, under systemd) when unset")
+    file: LocalPath | None = _key(None, "log file; standard error (the journal, under systemd) when unset")
     format: Literal["auto", "console", "json"] = _key("auto", "auto: console on a terminal, JSON lines elsewhere")
 
 
@@ -188,8 +262,10 @@ class LimitSettings(_Section):
 
     memory_mb: int = _key(1024, "memory of one query; more spills to disk", unit="MiB", ge=64)
     threads: int = _key(2, "threads of one query or kernel", ge=1, le=256)
-    temp_dir: Path | None = _key(None, "where queries spill; the system's temporary folder when unset")
-    claim_expiry_s: float = _key(120.0, "a claim not renewed for so long is free again", unit="seconds", ge=1, le=86_400)
+    temp_dir: LocalPath | None = _key(None, "where queries spill; the system's temporary folder when unset")
+    claim_expiry_s: float = _key(
+        120.0, "a claim not renewed for so long is free again", unit="seconds", ge=1, le=86_400
+    )
 
 
 class Settings(BaseSettings):
@@ -200,9 +276,13 @@ class Settings(BaseSettings):
     )
 
     store: str = _key("./tocsin-data", "folder, or s3://bucket/prefix, that keeps lake, models and state")
-    domain: str = _key("default", "name of the group of sensors; the first folder below the store", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    domain: str = _key(
+        "default",
+        "name of the group of sensors; the first folder below the store",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+    )
     ledger: SecretStr | None = _key(None, "database URL of findings and jobs; SQLite beside the store when unset")
-    ledger_file: Path | None = _key(None, "file that holds the database URL")
+    ledger_file: LocalPath | None = _key(None, "file that holds the database URL")
     protocols: list[str] = _key([], "protocols with a model of their own; empty means each one seen with enough rows")
     parallel_protocols: bool = _key(False, "work on protocols side by side: faster, more memory")
     s3: S3Settings = S3Settings()
@@ -219,6 +299,27 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()
 
+    @field_validator("store")
+    @classmethod
+    def _place(cls, store: str) -> str:
+        scheme, separator, rest = store.partition("://")
+        if separator and (scheme != "s3" or not rest.strip("/")):
+            raise ValueError(f"must be a folder or s3://bucket/prefix (got {store!r})")
+        if not store.strip():
+            raise ValueError("must be a folder or s3://bucket/prefix; it is empty")
+        return str(_at_home(Path(store))) if store.startswith("~") else store
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> "Settings":
+        _one_of(self.ledger, self.ledger_file, "ledger")
+        if (
+            self.store.startswith("s3://")
+            and self.s3.bucket
+            and self.store.removeprefix("s3://").split("/")[0] != self.s3.bucket
+        ):
+            raise ValueError(f"store is {self.store!r} but s3.bucket is {self.s3.bucket!r}; keep one")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -232,18 +333,45 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
+def find_settings_file(path: Path | None = None) -> SettingsFile:
+    """Read this file, or the first of the default files that exists, or none. Raises SettingsError."""
+    return read_settings_file(path or next((Path(name) for name in DEFAULT_FILES if Path(name).is_file()), None))
+
+
 def load_settings(path: Path | None = None) -> Settings:
     """Read the settings from a file (or the first of the default files that exists) and the environment.
 
-    Raises SettingsError naming file, key, value and what is allowed.
+    Raises SettingsError with a line for each problem: file and line or variable, key, value and what is allowed.
     """
-    path = path or next((Path(name) for name in DEFAULT_FILES if Path(name).is_file()), None)
-    where = str(path) if path else "settings"
-    values = _read_yaml(path) if path else {}
+    file = find_settings_file(path)
     try:
-        return Settings(**values)
+        settings = Settings(**file.values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(where, item) for item in error.errors())) from error
+        raise SettingsError("\n".join(_explain(file, item) for item in error.errors())) from error
+    except pydantic_settings.SettingsError as error:
+        field = str(error).split('"')[1]
+        raise SettingsError(
+            f'environment {variable(field)}: must be JSON, such as ["tcp", "udp"] or {{"key": "value"}}'
+        ) from error
+    return settings
+
+
+def variable(key: str) -> str:
+    """Return the environment variable that overrides a dotted key."""
+    return ENV_PREFIX + key.replace(".", "__").upper()
+
+
+def origin(key: str, file: SettingsFile, environ: Mapping[str, str] | None = None) -> str:
+    """Say where a key's value comes from: `environment VARIABLE`, `file:line` or `default`.
+
+    A section or list given whole in the environment (as JSON) is the origin of the keys in it.
+    """
+    names = {name.upper(): name for name in (os.environ if environ is None else environ)}
+    parts = key.split(".")
+    for end in range(len(parts), 0, -1):
+        if (name := variable(".".join(parts[:end]))) in names:
+            return f"environment {names[name]}"
+    return file.place(key) or "default"
 
 
 def read_secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
@@ -258,38 +386,19 @@ def read_secret(value: SecretStr | None, file: Path | None, key: str) -> str | N
         raise SettingsError(f"{key}: cannot read {file}: {error.strerror}") from error
 
 
-def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """Yield every key there is, dotted."""
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from known_keys(field.annotation, f"{prefix}{name}.")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SettingsError(f"{path}:{line} is no valid YAML: {getattr(error, 'problem', error)}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path}: must hold keys and values, such as `store: ./data`")
-    return {str(key): value for key, value in values.items()}
-
-
-def _explain(where: str, item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    env = ENV_PREFIX + "__".join(str(part) for part in item["loc"]).upper()
-    origin = f"environment {env}" if env in os.environ else where
+def _explain(file: SettingsFile, item: Any) -> str:
+    location = item["loc"]
+    key = ".".join(str(part) for part in location)
+    where = origin(key, file) if key else str(file.path or "settings")
+    where = "settings" if where == "default" else where
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else "; `tocsin config schema` lists the keys"
-        return f"{origin}: unknown key {key!r}{hint}"
+        near = nearest(Settings, location)
+        hint = f"did you mean {near!r}?" if near else "`tocsin config schema` lists the keys"
+        return f"{where}: unknown key {key!r}; {hint}"
+    key = f"{key}: " if key else ""
+    if item["type"] == "missing":
+        return f"{where}: {key}must be set"
     if item["type"] == "value_error":
-        return f"{origin}: {key}: {item['msg'].removeprefix('Value error, ')}"
-    return f"{origin}: {key}: {item['msg']} (got {item['input']!r})"
+        return f"{where}: {key}{item['msg'].removeprefix('Value error, ')}"
+    got = "" if is_secret(Settings, location) else f" (got {item['input']!r})"
+    return f"{where}: {key}{item['msg'][0].lower()}{item['msg'][1:]}{got}"

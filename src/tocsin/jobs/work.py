@@ -39,6 +39,11 @@ class Work:
         """The group of sensors that is worked on."""
         return self.settings.domain
 
+    @property
+    def part(self) -> str:
+        """The name of this instance's share of the work: 'all', or its protocols."""
+        return "-".join(sorted(self.protocols)) or "all"
+
     def wants(self, proto: str) -> bool:
         """Say whether this instance works on a protocol."""
         return not self.protocols or proto in self.protocols

@@ -1,0 +1,182 @@
+"""Scoring: every flow of a day through its protocol's model, and what stands out to the verdict.
+
+The score file of a lake object is named after it, so that a run after a kill writes the same objects again. The state
+is put last; it says which objects were scored, so that late files are noticed, and up to when there are scores.
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tocsin.jobs.claims import Claim, claim
+from tocsin.jobs.lake import lake_days, read_object
+from tocsin.jobs.scores import score_batch, score_path, score_prefix, state_path
+from tocsin.jobs.served import load_production
+from tocsin.jobs.work import Done, Work
+from tocsin.lifecycle.model import Model
+from tocsin.lifecycle.registry import Registry
+from tocsin.records.finding import rfc3339
+from tocsin.store import ObjectInfo, read_json, update_json
+from tocsin.verdict.entities import FlowEntities
+from tocsin.verdict.severity import Cutoffs
+
+STATE_FORMAT = 1
+
+
+def score_days(work: Work, *, dates: list[date] | None = None, since: datetime | None = None) -> Done:
+    """Score every day of the lake that has objects without scores; days without a model are left for later.
+
+    `dates` scores these days again, whole; `since` does so with every day from this time on.
+    """
+    done = Done("score")
+    days = lake_days(work.store, work.domain)
+    models = _models(work)
+    if not models:
+        done.notes.append("there is no model yet; `tocsin train` makes one, `tocsin auto` does everything")
+        return done
+    forced = {day for day in days if (dates and day in dates) or (since and day >= since.date())}
+    first = max(days, default=date.min) - timedelta(days=work.settings.scoring.retention_days - 1)
+    wanted = sorted(forced) if dates or since else [day for day in days if day >= first and _unscored(work, day, days[day])]
+    for number, day in enumerate(wanted):
+        if work.stop.is_set():
+            break
+        work.progress("score", number, len(wanted))
+        path = f"{work.domain}/claims/score-{day.isoformat()}-{work.part}.json"
+        expiry_s = work.settings.limits.claim_expiry_s
+        with claim(work.store, path, owner=work.owner, clock=work.clock, expiry_s=expiry_s) as held:
+            if held is None:
+                done.notes.append(f"{day}: another instance is scoring it")
+            elif day in forced or _unscored(work, day, days[day]):
+                _Day(work, day, models, done, held).score(days[day], again=day in forced)
+    work.progress("score", len(wanted), len(wanted))
+    _expire(work, first, done)
+    return done
+
+
+def scored_state(work: Work) -> dict[str, Any]:
+    """Return what was scored: {last_scored, days: {date: {part: {objects, rows, models, scored_at}}}}."""
+    return read_json(work.store, state_path(work.domain))[0] or {"days": {}}
+
+
+def _models(work: Work) -> dict[str, Model]:
+    registry = Registry(work.store, work.domain)
+    names = [name for name in registry.names() if work.wants(name)]
+    loaded = {name: load_production(work, registry, name) for name in names}
+    return {name: model for name, model in loaded.items() if model is not None}
+
+
+def _unscored(work: Work, day: date, objects: list[ObjectInfo]) -> list[ObjectInfo]:
+    parts = scored_state(work)["days"].get(day.isoformat(), {})
+    known: dict[str, int] = {**parts.get("all", {}).get("objects", {}), **parts.get(work.part, {}).get("objects", {})}
+    return [info for info in objects if known.get(info.path) != info.size_bytes]
+
+
+class _Day:
+    """Scores one day: writes the score files that are missing, and judges the day as a whole."""
+
+    def __init__(self, work: Work, day: date, models: dict[str, Model], done: Done, held: Claim) -> None:
+        self._work = work
+        self._day = day
+        self._models = models
+        self._done = done
+        self._held = held
+        self._cutoffs = Cutoffs.of(work.settings.verdict)
+        self._lock = threading.Lock()
+        self._entities = FlowEntities(
+            self._cutoffs, work.settings.verdict.home_networks, {name: model.detector.expected for name, model in models.items()}
+        )
+        self._last: datetime | None = None
+
+    def score(self, objects: list[ObjectInfo], *, again: bool) -> None:
+        """Score these objects, write what is missing, raise findings, and note that it is done."""
+        new = {info.path for info in (objects if again else _unscored(self._work, self._day, objects))}
+        with ThreadPoolExecutor(self._work.settings.limits.threads) as pool:
+            counts = list(pool.map(lambda info: self._object(info, write=info.path in new), objects))
+        seen = min((model.calibration.rows for model in self._models.values()), default=0)
+        self._held.renew()
+        judged = self._work.verdict.judge(self._entities.candidates(), seen_rows=seen)
+        self._done.count("flows scored", sum(counts))
+        self._done.count("findings", judged.new)
+        self._done.days.append(self._day)
+        self._record(objects, sum(counts))
+
+    def _object(self, info: ObjectInfo, *, write: bool) -> int:
+        rows = 0
+        tables = []
+        for batch in read_object(self._work.store, info.path):
+            self._held.renew()
+            for proto, model in self._models.items():
+                flows = batch.filter(pc.fill_null(pc.equal(batch.column("proto"), proto), False))
+                if flows.num_rows == 0:
+                    continue
+                scores = score_batch(model, flows, self._cutoffs)
+                rows += flows.num_rows
+                self._take(flows, scores)
+                if write:
+                    tables.append(scores.filter(pc.greater_equal(scores.column("score"), self._work.settings.scoring.min_score)))
+        if tables:
+            path = score_path(self._work.domain, self._day, info.path, self._work.part)
+            self._work.store.put(path, _write(tables))
+        return rows
+
+    def _take(self, flows: pa.Table, scores: pa.Table) -> None:
+        latest = pc.max(flows.column("stime")).as_py() if "stime" in flows.column_names else None
+        own = [name for name in flows.column_names if name not in scores.column_names]
+        both = scores
+        for name in own:
+            both = both.append_column(name, flows.column(name))
+        with self._lock:
+            self._entities.add(both)
+            self._last = max(filter(None, (self._last, latest)), default=None)
+
+    def _record(self, objects: list[ObjectInfo], rows: int) -> None:
+        entry = {
+            "objects": {info.path: info.size_bytes for info in objects},
+            "rows": rows,
+            "models": {name: model.version for name, model in self._models.items()},
+            "scored_at": rfc3339(self._work.clock.now()),
+        }
+
+        def add(state: dict[str, Any]) -> dict[str, Any]:
+            state["format"] = STATE_FORMAT
+            state.setdefault("days", {}).setdefault(self._day.isoformat(), {})[self._work.part] = entry
+            if self._last is not None:
+                state["last_scored"] = max(state.get("last_scored", ""), rfc3339(self._last))
+            return state
+
+        update_json(self._work.store, state_path(self._work.domain), add)
+
+
+def _write(tables: list[pa.Table]) -> memoryview:
+    buffer = pa.BufferOutputStream()
+    plain = ["flowid", "raw", "score", "stime", "etime"]
+    names = tables[0].column_names
+    shares = [name for name in names if name.endswith("_share")]
+    dictionary = [name for name in names if name not in plain and name not in shares]
+    with pq.ParquetWriter(
+        buffer, tables[0].schema, compression="zstd", compression_level=1, use_dictionary=dictionary
+    ) as writer:
+        for table in tables:
+            writer.write_table(table.cast(tables[0].schema))
+    return memoryview(buffer.getvalue())
+
+
+def _expire(work: Work, first: date, done: Done) -> None:
+    old = [day for day in map(date.fromisoformat, scored_state(work)["days"]) if day < first]
+    for day in old:
+        for info in work.store.list(score_prefix(work.domain, day)):
+            work.store.delete(info.path)
+            done.count("score files expired", 1)
+
+    def drop(state: dict[str, Any]) -> dict[str, Any] | None:
+        for day in old:
+            state["days"].pop(day.isoformat(), None)
+        return state
+
+    if old:
+        update_json(work.store, state_path(work.domain), drop)

@@ -1,0 +1,50 @@
+"""The models that are served: loaded from the registry, with what the hybrid algorithm looks up beside them."""
+
+import pyarrow.parquet as pq
+
+from tocsin.detectors.outlier.detector import OutlierDetector
+from tocsin.detectors.outlier.fingerprint import FingerprintProfiles, load_profiles
+from tocsin.errors import SettingsError
+from tocsin.jobs.work import Work
+from tocsin.lifecycle.model import Model, restore
+from tocsin.lifecycle.registry import Registry
+
+
+def load_production(work: Work, registry: Registry, proto: str) -> Model | None:
+    """Return the model that is served for a protocol, or None. Raises ModelError when it cannot be restored."""
+    version = registry.production(proto)
+    if version is None:
+        return None
+    detector = attach_context(work, OutlierDetector(version.algorithm, top_reasons=work.settings.scoring.top_reasons))
+    return restore(registry.load(proto, version), detector, version.name)
+
+
+def attach_context(work: Work, detector: OutlierDetector) -> OutlierDetector:
+    """Give a hybrid detector the fingerprint profiles and the address reputation that there are."""
+    if detector.algorithm == "hybrid":
+        detector.fingerprints = fingerprint_profiles(work)
+        detector.reputation = reputation(work)
+    return detector
+
+
+def fingerprint_profiles(work: Work) -> FingerprintProfiles | None:
+    """Return the hosts' fingerprint profiles, or None where they are off or not built yet."""
+    return load_profiles(work.store, work.domain) if work.settings.fingerprint.enabled else None
+
+
+def reputation(work: Work) -> dict[str, float] | None:
+    """Return address -> reputation, 0 (good) to 100 (bad), from the Parquet file of the settings; None without one."""
+    path = work.settings.scoring.reputation_file
+    if path is None:
+        return None
+    try:
+        table = pq.read_table(path)
+        addresses = table.column("ip_address").to_pylist()
+        scores = table.column("abuse_confidence_score").to_pylist()
+    except (OSError, KeyError, ValueError) as error:
+        raise SettingsError(
+            f"scoring.reputation_file: {path} must be Parquet with ip_address and abuse_confidence_score: {error}"
+        ) from error
+    whitelisted = table.column("is_whitelisted").to_pylist() if "is_whitelisted" in table.column_names else [False] * len(scores)
+    rows = zip(addresses, scores, whitelisted, strict=True)
+    return {address: 0.0 if good else float(score or 0) for address, score, good in rows if address}

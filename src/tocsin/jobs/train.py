@@ -1,0 +1,232 @@
+"""Extract, rank, train: from the samples of each protocol to a model that may be served.
+
+Each stage leaves its artefact in the store for the next: normalisation tables, a ranking, a version in the registry.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from tocsin.detectors.outlier.detector import OutlierDetector
+from tocsin.detectors.outlier.features import FieldSpec, Normaliser, flow_fields
+from tocsin.detectors.outlier.rank import rank
+from tocsin.errors import ModelError, NotFoundError, SettingsError
+from tocsin.jobs.claims import claim
+from tocsin.jobs.lake import read_parquet, write_parquet
+from tocsin.jobs.sample import read_samples, sampled
+from tocsin.jobs.served import attach_context, load_production
+from tocsin.jobs.work import Done, Work
+from tocsin.lifecycle.model import Model
+from tocsin.lifecycle.registry import Fitted, Registry
+from tocsin.verdict.calibration import Calibration
+
+
+def extract(work: Work) -> Done:
+    """Build each protocol's normalisation tables from the newest sampled days."""
+    return _each_protocol(work, "extract", _extract)
+
+
+def rank_fields(work: Work) -> Done:
+    """Rank each protocol's fields by what they tell."""
+    return _each_protocol(work, "rank", _rank)
+
+
+def train(work: Work, *, force: bool = False) -> Done:
+    """Train each protocol's model; with `force` the new one is served whatever the gate says."""
+    return _each_protocol(work, "train", lambda work, proto, done: _train(work, proto, done, force=force))
+
+
+def sampled_protocols(work: Work) -> dict[str, list[date]]:
+    """Return the protocols to work on, each with the sampled days that count, oldest first."""
+    dates = sampled(work.store, work.domain)
+    if not dates:
+        return {}
+    first = max(dates) - timedelta(days=work.settings.features.sample_days - 1)
+    days: dict[str, list[date]] = {}
+    for day, protocols in dates.items():
+        for proto in protocols:
+            if day >= first and work.wants(proto):
+                days.setdefault(proto, []).append(day)
+    return days
+
+
+def extract_path(domain: str, proto: str, field: str) -> str:
+    """Return the object with a field's normalisation table."""
+    return f"{domain}/extract/{proto}/{field}.parquet"
+
+
+def rank_path(domain: str, proto: str) -> str:
+    """Return the object with a protocol's ranking; the dot keeps it apart from a field of that name."""
+    return f"{domain}/extract/{proto}/.rank.parquet"
+
+
+def chosen_fields(work: Work, names: set[str] | None = None) -> list[FieldSpec]:
+    """Return the fields that models may use. Raises SettingsError for an unknown name in `features.fields`."""
+    settings = work.settings.features
+    known = {spec.name: spec for spec in flow_fields()}
+    for name in settings.fields:
+        if name not in known:
+            raise SettingsError(f"features.fields: {name!r} is no field of a flow; known are {', '.join(known)}")
+    return [
+        spec
+        for name, spec in known.items()
+        if (not settings.fields or name in settings.fields)
+        and name not in settings.exclude
+        and (names is None or name in names)
+    ]
+
+
+def _each_protocol(work: Work, job: str, piece: Callable[[Work, str, Done], None]) -> Done:
+    done = Done(job)
+    protocols = sampled_protocols(work)
+    if not protocols:
+        done.notes.append("there are no samples yet; `tocsin sample` makes them")
+
+    def one(proto: str) -> Done:
+        part = Done(job)
+        path = f"{work.domain}/claims/{job}-{proto}.json"
+        expiry_s = work.settings.limits.claim_expiry_s
+        with claim(work.store, path, owner=work.owner, clock=work.clock, expiry_s=expiry_s) as held:
+            if held is None:
+                part.notes.append(f"{proto}: another instance does this")
+            elif not work.stop.is_set():
+                piece(work, proto, part)
+        return part
+
+    workers = work.settings.limits.threads if work.settings.parallel_protocols else 1
+    with ThreadPoolExecutor(workers) as pool:
+        for number, part in enumerate(pool.map(one, protocols), 1):
+            work.progress(job, number, len(protocols))
+            for name, n in part.counts.items():
+                done.count(name, n)
+            done.notes += part.notes
+    done.days = sorted({day for days in protocols.values() for day in days})
+    return done
+
+
+def _samples(work: Work, proto: str) -> list[pa.Table]:
+    return list(read_samples(work.store, work.domain, proto, sampled_protocols(work)[proto]))
+
+
+def _extract(work: Work, proto: str, done: Done) -> None:
+    settings = work.settings.features
+    normaliser = Normaliser(
+        chosen_fields(work),
+        num_bins=settings.num_bins,
+        histogram_type=settings.histogram_type,
+        ipv4_prefix=settings.ipv4_prefix,
+        ipv6_prefix=settings.ipv6_prefix,
+        ip_hash_modulus=settings.ip_hash_modulus,
+    ).fit(_samples(work, proto))
+    tables = normaliser.to_tables()
+    for field, table in tables.items():
+        work.store.put(extract_path(work.domain, proto, field), write_parquet(table))
+    done.count("tables", len(tables))
+
+
+def load_normaliser(work: Work, proto: str) -> Normaliser:
+    """Return a protocol's normalisation tables. Raises ModelError when `extract` has not run."""
+    folder = f"{work.domain}/extract/{proto}/"
+    tables = {}
+    for info in work.store.list(folder):
+        name = info.path.removeprefix(folder)
+        if name.endswith(".parquet") and not name.startswith("."):
+            tables[name.removesuffix(".parquet")] = read_parquet(work.store, info.path)
+    if not tables:
+        raise ModelError(f"{proto}: there are no normalisation tables; run `tocsin extract` first")
+    return Normaliser.from_tables(tables)
+
+
+def _rank(work: Work, proto: str, done: Done) -> None:
+    settings = work.settings.ranking
+    ranking = rank(
+        load_normaliser(work, proto), _samples(work, proto), top_n=settings.top_n, min_importance=settings.min_importance
+    )
+    work.store.put(rank_path(work.domain, proto), write_parquet(ranking))
+    done.count("fields", ranking.num_rows)
+    done.count("fields selected", int(np.asarray(ranking.column("selected")).sum()))
+
+
+def _selected(work: Work, proto: str) -> set[str] | None:
+    if not work.settings.ranking.enabled:
+        return None
+    try:
+        ranking = read_parquet(work.store, rank_path(work.domain, proto))
+    except NotFoundError as error:
+        raise ModelError(f"{proto}: there is no ranking; run `tocsin rank` first") from error
+    return set(ranking.filter(ranking.column("selected")).column("field").to_pylist())
+
+
+def _train(work: Work, proto: str, done: Done, *, force: bool) -> None:
+    settings = work.settings
+    days = sampled_protocols(work)[proto]
+    samples = _samples(work, proto)
+    rows = sum(table.num_rows for table in samples)
+    registry = Registry(work.store, work.domain, keep_versions=settings.training.keep_versions)
+    served = load_production(work, registry, proto)
+    if rows == 0:
+        done.notes.append(f"{proto}: every sampled row was left out; there is nothing to learn from")
+        return
+    fields = chosen_fields(work, _selected(work, proto))
+    detector = OutlierDetector(
+        settings.training.algorithm,
+        fields=fields,
+        num_bins=settings.features.num_bins,
+        histogram_type=settings.features.histogram_type,
+        ipv4_prefix=settings.features.ipv4_prefix,
+        ipv6_prefix=settings.features.ipv6_prefix,
+        ip_hash_modulus=settings.features.ip_hash_modulus,
+        seed=settings.training.seed,
+        normaliser=load_normaliser(work, proto),
+    )
+    detector = attach_context(work, detector)
+    detector.fit(samples)
+    model = Model(detector, Calibration.fit(np.concatenate([detector.score(table).raw for table in samples])))
+    unusual = _unusual_percent(served, samples, settings.verdict.high)
+    why = "" if force else _objection(work, len(days), rows, unusual)
+    verdict = "rejected" if why and served is not None else "good"
+    fitted = Fitted(
+        state=model.state(),
+        algorithm=settings.training.algorithm,
+        dates=[day.isoformat() for day in days],
+        rows=rows,
+        fields=[spec.name for spec in fields],
+        seed=settings.training.seed,
+        metrics={"unusual_percent": unusual, "raw_p99": float(np.quantile(model.calibration.scores, 0.99))},
+    )
+    version = registry.add(proto, fitted, created=work.clock.now(), verdict=verdict, why=why)
+    done.count("rows", rows)
+    done.count("models", 1)
+    if verdict == "rejected":
+        done.count("models rejected", 1)
+        done.notes.append(f"{proto}: {version.name} is kept but not served: {why}")
+    elif why:
+        done.notes.append(f"{proto}: {version.name} is served for want of a better one, although {why}")
+
+
+def _unusual_percent(served: Model | None, samples: list[pa.Table], cutoff: float) -> float:
+    """Return the share of the new sample, in percent, that the served model scores at `cutoff` or above; 0 without one."""
+    if served is None:
+        return 0.0
+    scores = np.concatenate([served.calibration.score(served.detector.score(table).raw) for table in samples])
+    return 100.0 * float((scores >= cutoff).mean())
+
+
+def _objection(work: Work, days: int, rows: int, unusual: float) -> str:
+    """Say why a model should not replace a good one, or ''."""
+    settings = work.settings.training
+    if rows < settings.min_rows:
+        return f"it was trained on {rows} rows, fewer than training.min_rows = {settings.min_rows}"
+    if days < settings.min_days:
+        return f"it was trained on {days} days, fewer than training.min_days = {settings.min_days}"
+    if unusual > settings.max_unusual_percent:
+        return (
+            f"the served model finds {unusual:.0f} % of its sample unusual, more than "
+            f"training.max_unusual_percent = {settings.max_unusual_percent:g}: a poor day, or the network has changed"
+        )
+    return ""
+
+
