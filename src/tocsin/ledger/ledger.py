@@ -3,7 +3,7 @@
 SQLite beside the store by default, PostgreSQL by URL; several processes may use one ledger at once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, TypedDict, Unpack
@@ -58,22 +58,25 @@ class Ledger:
 
     # Findings
 
-    def upsert_findings(self, findings: list[Finding]) -> list[bool]:
+    def upsert_findings(self, findings: list[Finding], deliver_to: Sequence[str] = ()) -> list[bool]:
         """Keep findings, all or none; return for each whether it is new.
 
         A finding that is there already is widened to both time ranges, keeps the highest score with that score's
         severity, title, reasons and records, and counts one more when these records (start, end, how many) were not
         seen before. The same records scored again with no higher score change nothing. State and labels stay.
+
+        A finding that comes into sight (new, or no longer hidden) or grows graver waits for delivery to each of these
+        places from the same transaction on; `undelivered` gives it until `mark_delivered`.
         """
         new = [False] * len(findings)
         # In the order of ids, so that two writers never wait for each other in a circle.
         order = sorted(range(len(findings)), key=lambda index: findings[index].id)
         with self._database.writing() as connection:
             for index in order:
-                new[index] = self._upsert(connection, findings[index])
+                new[index] = self._upsert(connection, findings[index], deliver_to)
         return new
 
-    def _upsert(self, connection: sa.Connection, finding: Finding) -> bool:
+    def _upsert(self, connection: sa.Connection, finding: Finding, deliver_to: Sequence[str]) -> bool:
         row = finding_row(finding)
         insert = self._database.insert(schema.findings).values(row).on_conflict_do_nothing()
         is_new = connection.execute(insert).rowcount == 1
@@ -86,13 +89,34 @@ class Ledger:
             query = sa.select(schema.findings).where(schema.findings.c.id == row["id"]).with_for_update()
             old = to_finding(connection.execute(query).mappings().one())
         is_unseen = connection.execute(sighting.on_conflict_do_nothing()).rowcount == 1
+        is_news = not finding.suppressed_by
         if old is not None:
             changes = _merge(old, finding, row, is_unseen)
+            is_news = _is_news(old, changes)
             if changes:
                 changes["updated"] = self._clock.now()
                 change = schema.findings.update().where(schema.findings.c.id == row["id"])
                 connection.execute(change.values(changes))
+        for place in deliver_to if is_news else ():
+            waiting = self._database.insert(schema.deliveries).values(finding_id=row["id"], place=place)
+            connection.execute(waiting.on_conflict_do_nothing())
         return is_new
+
+    def undelivered(self, place: str, limit: int = 1000) -> list[Finding]:
+        """Return the findings in sight that wait for delivery to a place, oldest first."""
+        columns, waiting = schema.findings.c, schema.deliveries.c
+        query = sa.select(schema.findings).join(schema.deliveries, waiting.finding_id == columns.id)
+        query = query.where(waiting.place == place, columns.suppressed_by == "").order_by(columns.created, columns.id)
+        return self._findings(query.limit(limit))
+
+    def mark_delivered(self, place: str, ids: Iterable[str]) -> None:
+        """Forget that these findings wait for delivery to a place."""
+        columns = schema.deliveries.c
+        done = sorted(set(ids))
+        with self._database.writing() as connection:
+            for first in range(0, len(done), _CHUNK):
+                chosen = columns.finding_id.in_(done[first : first + _CHUNK])
+                connection.execute(schema.deliveries.delete().where(columns.place == place, chosen))
 
     def findings(
         self,
@@ -218,6 +242,16 @@ class Ledger:
                 )
             return connection.execute(show).rowcount
 
+    def expire_suppressions(self, at: datetime) -> list[str]:
+        """Show again what the rules that have expired hid, and return the ids of those findings."""
+        rules, columns = schema.suppressions.c, schema.findings.c
+        expired = sa.select(rules.id).where(rules.expires <= at)
+        hidden = sa.select(columns.id).where(columns.suppressed_by.in_(expired)).order_by(columns.id)
+        ids = [row["id"] for row in self._rows(hidden)]
+        if ids:
+            self.set_suppressed(ids, "")
+        return ids
+
     def hit_suppression(self, suppression_id: str, n: int, at: datetime) -> None:
         """Count n more findings that a rule has hidden."""
         rules = schema.suppressions
@@ -228,13 +262,26 @@ class Ledger:
 
     def count_budget(self, domain: str, detector: str, day: date, dropped: int) -> None:
         """Add to how many findings the noise budget kept out on a day."""
+        with self._database.writing() as connection:
+            connection.execute(self._count_dropped(domain, detector, day, dropped))
+
+    def _count_dropped(self, domain: str, detector: str, day: date, dropped: int) -> sa.Insert:
         table = schema.budgets
         insert = self._database.insert(table).values(domain=domain, detector=detector, day=day, dropped=dropped)
-        add = insert.on_conflict_do_update(
+        return insert.on_conflict_do_update(
             index_elements=[table.c.domain, table.c.detector, table.c.day], set_={"dropped": table.c.dropped + dropped}
         )
+
+    def turn_away(self, domain: str, detector: str, day: date, ids: Iterable[str]) -> int:
+        """Count findings that the noise budget kept out, each once however often it comes; return how many are new."""
+        new = 0
         with self._database.writing() as connection:
-            connection.execute(add)
+            for finding_id in sorted(set(ids)):
+                insert = self._database.insert(schema.dropped).values(finding_id=finding_id)
+                new += connection.execute(insert.on_conflict_do_nothing()).rowcount
+            if new:
+                connection.execute(self._count_dropped(domain, detector, day, new))
+        return new
 
     def budgets(self, domain: str | None = None, since: date | None = None) -> list[Budget]:
         """Return what the noise budget kept out, by day and detector."""
@@ -328,6 +375,15 @@ def _merge(old: Finding, seen: Finding, row: dict[str, Any], is_unseen: bool) ->
     if seen.raw > old.raw:
         changes["raw"] = row["raw"]
     return changes
+
+
+def _is_news(old: Finding, changes: dict[str, Any]) -> bool:
+    """Tell whether a change brings a finding into sight, or makes one in sight graver."""
+    if changes.get("suppressed_by", old.suppressed_by):
+        return False
+    return bool(old.suppressed_by) or SEVERITIES.index(changes.get("severity", old.severity)) > SEVERITIES.index(
+        old.severity
+    )
 
 
 def _conditions(**filters: Unpack[Filters]) -> list[sa.ColumnElement[bool]]:

@@ -100,6 +100,8 @@ suppressions = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("valid_from", UtcTime),
     sa.Column("valid_until", UtcTime),
+    sa.Column("weekdays", sa.Text, nullable=False),
+    sa.Column("hours", sa.Text, nullable=False),
     sa.Column("expires", UtcTime),
     sa.Column("hits", sa.BigInteger, nullable=False),
     sa.Column("last_hit", UtcTime),
@@ -112,6 +114,21 @@ budgets = sa.Table(
     sa.Column("detector", sa.Text, primary_key=True),
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("dropped", sa.BigInteger, nullable=False),
+)
+
+# Which findings the noise budget kept out, so that judging them again counts nothing twice.
+dropped = sa.Table(
+    "dropped",
+    METADATA,
+    sa.Column("finding_id", sa.Text, primary_key=True),
+)
+
+# Findings that a sink has not yet taken; a row goes when it has.
+deliveries = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("finding_id", sa.Text, sa.ForeignKey("findings.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("place", sa.Text, primary_key=True),
 )
 
 jobs = sa.Table(
