@@ -21,7 +21,7 @@ STORES = {
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One row of a listing: path below the store's root, size in bytes, a token that changes with the content, and when."""
+    """One row of a listing: path below the store's root, size in bytes, a token that changes with it, and when."""
 
     path: str
     size_bytes: int
@@ -38,9 +38,11 @@ class Stored:
 
 
 class Store(ABC):
-    """Objects by path. Paths are relative, with forward slashes. Every put is atomic: readers see the old or the new bytes."""
+    """Objects by path. Paths are relative, with forward slashes. Every put is atomic: no reader sees half of one."""
 
     name: ClassVar[str]
+    # What went wrong so far, for metrics: "errors" that were raised, "retries" of requests.
+    counts: dict[str, int]
 
     @abstractmethod
     def get(self, path: str) -> Stored:
@@ -71,6 +73,21 @@ class Store(ABC):
         """Return how a person would write this object's place: a file path or s3://bucket/path."""
 
 
+def check_path(path: str) -> str:
+    """Return an object's path as it is. Raises StoreError when it is none, or would leave the store."""
+    parts = path.split("/")
+    if "\\" in path or "\x00" in path or any(part in ("", ".", "..") for part in parts):
+        raise StoreError(
+            f"{path!r} is no path of an object: names with / between them, none of them empty, '.' or '..'"
+        )
+    return path
+
+
+def folder_prefix(prefix: str) -> str:
+    """Return a listing's prefix with its trailing slash, '' for the whole store. Raises StoreError when it leaves it."""
+    return f"{check_path(prefix.rstrip('/'))}/" if prefix else ""
+
+
 def read_json(store: Store, path: str) -> tuple[dict[str, Any] | None, str | None]:
     """Return a state document and its e-tag, or (None, None) when there is none.
 
@@ -83,7 +100,9 @@ def read_json(store: Store, path: str) -> tuple[dict[str, Any] | None, str | Non
     try:
         document = json.loads(stored.data)
     except ValueError as error:
-        raise StoreError(f"{store.url(path)} is not valid JSON ({error}); restore it, or delete it to start afresh") from error
+        raise StoreError(
+            f"{store.url(path)} is not valid JSON ({error}); restore it, or delete it to start afresh"
+        ) from error
     if not isinstance(document, dict):
         raise StoreError(f"{store.url(path)} is not a JSON object; restore it, or delete it to start afresh")
     return document, stored.etag
