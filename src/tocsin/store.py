@@ -84,7 +84,7 @@ def check_path(path: str) -> str:
 
 
 def folder_prefix(prefix: str) -> str:
-    """Return a listing's prefix with its trailing slash, '' for the whole store. Raises StoreError when it leaves it."""
+    """Return a prefix with its trailing slash, '' for the whole store. Raises StoreError when it leaves it."""
     return f"{check_path(prefix.rstrip('/'))}/" if prefix else ""
 
 
