@@ -1,5 +1,8 @@
 """The only place that builds things from settings."""
 
+import os
+import socket
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +12,7 @@ from tocsin.clock import Clock, SystemClock
 from tocsin.settings import Settings, read_secret
 
 if TYPE_CHECKING:
+    from tocsin.jobs.work import Work
     from tocsin.ledger.ledger import Ledger
     from tocsin.sink import Sink
     from tocsin.store import Store
@@ -83,6 +87,20 @@ class App:
 
         numbered = enumerate(self.settings.sinks)
         return [build_sink(settings, f"sinks.{number}", clock=self.clock) for number, settings in numbered]
+
+    def work(self, protocols: Sequence[str] = ()) -> "Work":
+        """What jobs work with; limited to these protocols, or to those of the settings."""
+        from tocsin.jobs.work import Work
+
+        return Work(
+            store=self.store,
+            ledger=self.ledger,
+            verdict=self.verdict,
+            settings=self.settings,
+            clock=self.clock,
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+            protocols=[proto.lower() for proto in protocols or self.settings.protocols],
+        )
 
     def close(self) -> None:
         """Let go of what was built."""

@@ -16,7 +16,7 @@ from tocsin.errors import NotFoundError
 from tocsin.jobs.claims import Claim, claim
 from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, write_parquet
 from tocsin.jobs.scores import high_flows
-from tocsin.jobs.work import Done, Work
+from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.records.finding import Finding
 from tocsin.records.keys import hash_text, matches
 from tocsin.store import ObjectInfo, Store, read_json, update_json
@@ -55,6 +55,7 @@ def sample_days(work: Work, *, dates: list[date] | None = None, before: date | N
             work.store, path, owner=work.owner, clock=work.clock, expiry_s=work.settings.limits.claim_expiry_s
         ) as held:
             if held is None:
+                done.count(ELSEWHERE, 1)
                 done.notes.append(f"{day}: another instance is sampling it")
             elif dates or _stale(work, day, days[day]):
                 _sample_day(work, day, days[day], done, held)

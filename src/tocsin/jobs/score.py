@@ -17,7 +17,7 @@ from tocsin.jobs.claims import Claim, claim
 from tocsin.jobs.lake import lake_days, read_object
 from tocsin.jobs.scores import score_batch, score_path, score_prefix, state_path
 from tocsin.jobs.served import load_production
-from tocsin.jobs.work import Done, Work
+from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.lifecycle.model import Model
 from tocsin.lifecycle.registry import Registry
 from tocsin.records.finding import rfc3339
@@ -50,6 +50,7 @@ def score_days(work: Work, *, dates: list[date] | None = None, since: datetime |
         expiry_s = work.settings.limits.claim_expiry_s
         with claim(work.store, path, owner=work.owner, clock=work.clock, expiry_s=expiry_s) as held:
             if held is None:
+                done.count(ELSEWHERE, 1)
                 done.notes.append(f"{day}: another instance is scoring it")
             elif day in forced or _unscored(work, day, days[day]):
                 _Day(work, day, models, done, held).score(days[day], again=day in forced)

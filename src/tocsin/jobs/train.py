@@ -3,6 +3,8 @@
 Each stage leaves its artefact in the store for the next: normalisation tables, a ranking, a version in the registry.
 """
 
+import hashlib
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -16,9 +18,9 @@ from tocsin.detectors.outlier.rank import rank
 from tocsin.errors import ModelError, NotFoundError, SettingsError
 from tocsin.jobs.claims import claim
 from tocsin.jobs.lake import read_parquet, write_parquet
-from tocsin.jobs.sample import read_samples, sampled
+from tocsin.jobs.sample import read_samples, sample_path, sampled
 from tocsin.jobs.served import attach_context, load_production
-from tocsin.jobs.work import Done, Work
+from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.lifecycle.model import Model
 from tocsin.lifecycle.registry import Fitted, Registry
 from tocsin.verdict.calibration import Calibration
@@ -35,7 +37,10 @@ def rank_fields(work: Work) -> Done:
 
 
 def train(work: Work, *, force: bool = False) -> Done:
-    """Train each protocol's model; with `force` the new one is served whatever the gate says."""
+    """Train each protocol's model from samples or settings that changed since its newest version.
+
+    With `force` every one is trained, and served whatever the gate says.
+    """
     return _each_protocol(work, "train", lambda work, proto, done: _train(work, proto, done, force=force))
 
 
@@ -91,6 +96,7 @@ def _each_protocol(work: Work, job: str, piece: Callable[[Work, str, Done], None
         expiry_s = work.settings.limits.claim_expiry_s
         with claim(work.store, path, owner=work.owner, clock=work.clock, expiry_s=expiry_s) as held:
             if held is None:
+                part.count(ELSEWHERE, 1)
                 part.notes.append(f"{proto}: another instance does this")
             elif not work.stop.is_set():
                 piece(work, proto, part)
@@ -166,6 +172,10 @@ def _train(work: Work, proto: str, done: Done, *, force: bool) -> None:
     samples = _samples(work, proto)
     rows = sum(table.num_rows for table in samples)
     registry = Registry(work.store, work.domain, keep_versions=settings.training.keep_versions)
+    inputs = _inputs(work, proto, days)
+    if not force and any(version.inputs == inputs for version in registry.versions(proto)[:1]):
+        done.count("models unchanged", 1)
+        return
     served = load_production(work, registry, proto)
     if rows == 0:
         done.notes.append(f"{proto}: every sampled row was left out; there is nothing to learn from")
@@ -195,6 +205,7 @@ def _train(work: Work, proto: str, done: Done, *, force: bool) -> None:
         rows=rows,
         fields=[spec.name for spec in fields],
         seed=settings.training.seed,
+        inputs=inputs,
         metrics={"unusual_percent": unusual, "raw_p99": float(np.quantile(model.calibration.scores, 0.99))},
     )
     version = registry.add(proto, fitted, created=work.clock.now(), verdict=verdict, why=why)
@@ -205,6 +216,15 @@ def _train(work: Work, proto: str, done: Done, *, force: bool) -> None:
         done.notes.append(f"{proto}: {version.name} is kept but not served: {why}")
     elif why:
         done.notes.append(f"{proto}: {version.name} is served for want of a better one, although {why}")
+
+
+def _inputs(work: Work, proto: str, days: list[date]) -> str:
+    """Return a digest of what a model is made from: its samples, and the settings that shape it."""
+    infos = {info.path: info.size_bytes for info in work.store.list(f"{work.domain}/sample/{proto}/")}
+    samples = {path: infos.get(path) for path in (sample_path(work.domain, proto, day) for day in days)}
+    settings = work.settings
+    shape = [section.model_dump(mode="json") for section in (settings.features, settings.ranking, settings.training)]
+    return hashlib.blake2b(json.dumps([samples, shape], sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
 def _unusual_percent(served: Model | None, samples: list[pa.Table], cutoff: float) -> float:

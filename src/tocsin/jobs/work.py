@@ -12,6 +12,9 @@ from tocsin.settings import Settings
 from tocsin.store import Store
 from tocsin.verdict.verdict import Verdict
 
+ELSEWHERE = "pieces done elsewhere"
+"""Count of the pieces that another instance holds at this moment."""
+
 Progress = Callable[[str, int, int], None]
 """Called with what is worked on, how much is done and how much there is."""
 

@@ -24,6 +24,7 @@ class Version:
 
     number: 1, 2, …; digest: of its state, and its object's name. algorithm, fields, seed: how it was made.
     dates, rows: from which days and how many rows. metrics: figures that the gate looked at.
+    inputs: a digest of the data and settings it was made from.
     verdict: 'good', or 'rejected' with `why`.
     """
 
@@ -35,6 +36,7 @@ class Version:
     rows: int
     fields: list[str]
     seed: int
+    inputs: str
     verdict: str
     why: str
     metrics: dict[str, float] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Fitted:
     rows: int
     fields: list[str]
     seed: int
+    inputs: str
     metrics: dict[str, float]
 
 

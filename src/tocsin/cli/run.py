@@ -1,0 +1,36 @@
+"""The daemon."""
+
+import random
+
+import rich_click as click
+
+from tocsin.app import App
+from tocsin.cli.pipeline import protocol_option
+from tocsin.cli.stop import stop_on_signals
+
+
+@click.command()
+@click.option("--run-now", is_flag=True, help="Run the jobs at once, then stay.")
+@protocol_option
+@click.pass_obj
+def run(app: App, run_now: bool, protocols: tuple[str, ...]) -> None:
+    """Run as a daemon: sample and train daily, score what is new, serve metrics.
+
+    SIGTERM or SIGINT finishes what was begun and ends; a second one ends at once. Runs missed while it was down are
+    caught up at start. Any number of daemons may share a store: each piece of work is done once.
+
+    \b
+    tocsin -c /etc/tocsin/tocsin.yaml run
+    tocsin run --run-now -p tcp
+    """
+    from tocsin.jobs.schedule import Daemon
+    from tocsin.serve.metrics import Metrics
+    from tocsin.store import probe
+
+    work = app.work(protocols)
+    stop_on_signals(work.stop)
+    probe(work.store)
+    metrics = Metrics(work.store, work.ledger, domain=work.domain, clock=work.clock)
+    if app.settings.metrics.enabled:
+        metrics.serve(app.settings.metrics)
+    Daemon(work, rng=random.Random(), observer=metrics.observe).run(now=run_now)

@@ -1,0 +1,117 @@
+"""Profiles: what each host did in a day, how unlike the others and itself that is, and the findings about it.
+
+Needs no model and goes first, so that what it finds stays out of the samples that models learn from. A day is compared
+with the profiles of the days before it (as it would have been live) and with the other hosts of the same day.
+"""
+
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from tocsin.detectors.outlier.hosts import HostDetector, candidates, evidence, host_table
+from tocsin.detectors.outlier.profiles import COLUMNS, profile_day
+from tocsin.errors import ModelError, NotFoundError
+from tocsin.jobs.claims import claim
+from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, write_parquet
+from tocsin.jobs.work import ELSEWHERE, Done, Work
+from tocsin.records.sql import connect
+from tocsin.store import ObjectInfo, read_json, update_json
+
+STATE_FORMAT = 1
+
+
+def state_path(domain: str) -> str:
+    """Return where it is kept which days were profiled."""
+    return f"{domain}/profile/.state.json"
+
+
+def profile_path(work: Work, day: date) -> str:
+    """Return the object with what each host did in a day."""
+    return f"{work.domain}/profile/{work.part}/profile-{day.isoformat()}.parquet"
+
+
+def hosts_path(work: Work, day: date) -> str:
+    """Return the object with each host's score of a day."""
+    return f"{work.domain}/score/hosts/{work.part}/hosts-{day.isoformat()}.parquet"
+
+
+def profile_days(work: Work, *, before: date | None = None) -> Done:
+    """Profile every day of the lake within retention that is new or whose files have changed, oldest first."""
+    done = Done("profile")
+    days = lake_days(work.store, work.domain)
+    first = max(days, default=date.min) - timedelta(days=max(work.settings.scoring.retention_days - 1, 0)) if days else date.min
+    wanted = [day for day in days if day >= first and (before is None or day < before) and _stale(work, day, days[day])]
+    for number, day in enumerate(wanted):
+        if work.stop.is_set():
+            break
+        work.progress("profile", number, len(wanted))
+        path = f"{work.domain}/claims/profile-{day.isoformat()}-{work.part}.json"
+        with claim(
+            work.store, path, owner=work.owner, clock=work.clock, expiry_s=work.settings.limits.claim_expiry_s
+        ) as held:
+            if held is None:
+                done.count(ELSEWHERE, 1)
+                done.notes.append(f"{day}: another instance is profiling it")
+            elif _stale(work, day, days[day]):
+                _profile(work, day, days[day], done)
+    work.progress("profile", len(wanted), len(wanted))
+    return done
+
+
+def _stale(work: Work, day: date, objects: list[ObjectInfo]) -> bool:
+    state, _ = read_json(work.store, state_path(work.domain))
+    known = (state or {}).get("days", {}).get(day.isoformat(), {})
+    return bool(known.get(work.part) != digest(objects))
+
+
+def _profile(work: Work, day: date, objects: list[ObjectInfo], done: Done) -> None:
+    limits = work.settings.limits
+    sql = partial(connect, memory_mb=limits.memory_mb, threads=limits.threads, temp_dir=limits.temp_dir)
+    home = work.settings.verdict.home_networks
+    try:
+        profile = profile_day(_flows(work, objects), day=day, home=home, connect=sql)
+    except ModelError as error:
+        done.notes.append(f"{day}: {error}")
+        _record(work, day, objects)
+        return
+    detector = HostDetector()
+    detector.fit(_baseline(work, day))
+    scored = detector.score(profile)
+    found = evidence(_flows(work, objects, ("flowid",)), candidates(detector, profile, scored))
+    work.store.put(profile_path(work, day), write_parquet(profile))
+    work.store.put(hosts_path(work, day), write_parquet(host_table(detector, profile, scored)))
+    judged = work.verdict.judge(found)
+    done.count("hosts", profile.num_rows)
+    done.count("findings", judged.new)
+    done.days.append(day)
+    _record(work, day, objects)
+
+
+def _flows(work: Work, objects: list[ObjectInfo], more: tuple[str, ...] = ()) -> Any:
+    for table in read_objects(work.store, objects, (*COLUMNS, *more)):
+        if work.protocols:
+            yield table.filter(pa.compute.is_in(table.column("proto"), value_set=pa.array(work.protocols)))
+        else:
+            yield table
+
+
+def _baseline(work: Work, day: date) -> list[pa.Table]:
+    """Return the profiles of the days before, within the retention of samples."""
+    tables = []
+    for back in range(1, work.settings.sampling.retention_days + 1):
+        try:
+            tables.append(read_parquet(work.store, profile_path(work, day - timedelta(days=back))))
+        except NotFoundError:
+            continue
+    return tables[::-1]
+
+
+def _record(work: Work, day: date, objects: list[ObjectInfo]) -> None:
+    def add(state: dict[str, Any]) -> dict[str, Any]:
+        state["format"] = STATE_FORMAT
+        state.setdefault("days", {}).setdefault(day.isoformat(), {})[work.part] = digest(objects)
+        return state
+
+    update_json(work.store, state_path(work.domain), add)

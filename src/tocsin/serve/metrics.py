@@ -1,0 +1,109 @@
+"""Prometheus metrics of the daemon: what it counted itself, and what the store and the ledger say at each scrape."""
+
+import json
+from collections.abc import Iterator
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from tocsin.clock import Clock
+from tocsin.errors import SettingsError, TocsinError
+from tocsin.jobs.work import Done
+from tocsin.ledger.ledger import Ledger
+from tocsin.settings import MetricsSettings
+from tocsin.store import Store
+
+SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
+
+
+class Metrics:
+    """The daemon's metrics. `observe` takes every job that ended."""
+
+    def __init__(self, store: Store, ledger: Ledger, *, domain: str, clock: Clock) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, CPU seconds, open files
+        PlatformCollector(registry=self.registry)
+        self._seconds = Histogram(
+            "tocsin_job_duration_seconds", "Duration of jobs.", ["job"], buckets=SECONDS, registry=self.registry
+        )
+        self._outcomes = Counter("tocsin_jobs", "Jobs that ended, by outcome.", ["job", "outcome"], registry=self.registry)
+        self._work = Counter("tocsin_job_items", "What jobs counted: flows, samples, models.", ["job", "item"], registry=self.registry)
+        self.registry.register(_State(store, ledger, domain, clock))
+
+    def observe(self, job: str, outcome: str, seconds: float, done: Done | None) -> None:
+        """Count a job that ended."""
+        self._seconds.labels(job).observe(seconds)
+        self._outcomes.labels(job, outcome).inc()
+        for item, n in (done.counts if done else {}).items():
+            self._work.labels(job, item.replace(" ", "_")).inc(n)
+
+    def serve(self, settings: MetricsSettings) -> tuple[WSGIServer, Thread]:
+        """Serve /metrics on the settings' address. Raises SettingsError when it is taken."""
+        try:
+            return start_http_server(settings.port, settings.host, self.registry)
+        except OSError as error:
+            raise SettingsError(
+                f"metrics.port: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+                "choose another, or set metrics.enabled: false"
+            ) from error
+
+
+class _State:
+    """Reads ledger and store when asked, so that several instances show the same."""
+
+    def __init__(self, store: Store, ledger: Ledger, domain: str, clock: Clock) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._domain = domain
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            yield from self._findings()
+            yield from self._claims()
+            yield from self._ingested()
+        except TocsinError:
+            yield GaugeMetricFamily("tocsin_state_readable", "Whether ledger and store answered this scrape.", value=0)
+        else:
+            yield GaugeMetricFamily("tocsin_state_readable", "Whether ledger and store answered this scrape.", value=1)
+        yield from self._store_counts()
+
+    def _findings(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("tocsin_findings", "Findings in the ledger.", labels=["detector", "severity"])
+        for (detector, severity), n in sorted(self._ledger.tally_findings(self._domain).items()):
+            family.add_metric([detector, severity], n)
+        yield family
+        dropped = sum(budget.dropped for budget in self._ledger.budgets(self._domain))
+        yield GaugeMetricFamily("tocsin_findings_over_budget", "Findings not kept for the noise budget.", value=dropped)
+
+    def _claims(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("tocsin_claim_held", "1 for a claim that is held, 0 for an expired one.", labels=["piece", "owner"])
+        now = self._clock.now().isoformat()
+        for info in self._store.list(f"{self._domain}/claims/"):
+            try:
+                claim = json.loads(self._store.get(info.path).data)
+            except (TocsinError, ValueError):
+                continue  # released while we looked
+            piece = info.path.rsplit("/", 1)[-1].removesuffix(".json")
+            family.add_metric([piece, str(claim.get("owner", ""))], float(str(claim.get("expires", "")) > now))
+        yield family
+
+    def _ingested(self) -> Iterator[Metric]:
+        rows, rejected = 0, 0
+        for info in self._store.list(f"{self._domain}/ingest/"):
+            try:
+                state = json.loads(self._store.get(info.path).data)
+            except (TocsinError, ValueError):
+                continue
+            rows += int(state.get("rows", 0))
+            rejected += int(state.get("rejected", 0))
+        yield GaugeMetricFamily("tocsin_flows_ingested", "Flows read into the lake.", value=rows)
+        yield GaugeMetricFamily("tocsin_records_rejected", "Records set aside while reading.", value=rejected)
+
+    def _store_counts(self) -> Iterator[Metric]:
+        family = CounterMetricFamily("tocsin_store_operations", "Errors and retries of the object store.", labels=["what"])
+        for what, n in sorted(getattr(self._store, "counts", {}).items()):
+            family.add_metric([what], n)
+        yield family
