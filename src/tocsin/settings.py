@@ -58,7 +58,7 @@ LocalPath = Annotated[Path, AfterValidator(_at_home)]
 
 
 class S3Settings(_Section):
-    """An S3 bucket, used when `store` is s3://… or `s3.bucket` is set. Credentials come from the environment, a profile or files."""
+    """An S3 bucket, used when `store` is s3://… or `bucket` is set; credentials by environment, profile or file."""
 
     bucket: str = _key("", "bucket; empty means the store is the folder in `store`")
     prefix: str = _key("", "folder inside the bucket")
@@ -210,9 +210,8 @@ class VerdictSettings(_Section):
     @model_validator(mode="after")
     def _ascending(self) -> "VerdictSettings":
         if not self.low <= self.medium <= self.high <= self.critical:
-            raise ValueError(
-                f"cut-offs must ascend: low {self.low} ≤ medium {self.medium} ≤ high {self.high} ≤ critical {self.critical}"
-            )
+            cut_offs = f"low {self.low}, medium {self.medium}, high {self.high}, critical {self.critical}"
+            raise ValueError(f"cut-offs must ascend: {cut_offs}")
         return self
 
 
@@ -375,7 +374,7 @@ def origin(key: str, file: SettingsFile, environ: Mapping[str, str] | None = Non
 
 
 def read_secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
-    """Return a secret given in the settings or in a file beside them. Raises SettingsError when the file cannot be read."""
+    """Return a secret given in the settings or in a file. Raises SettingsError when that cannot be read."""
     if value is not None:
         return value.get_secret_value()
     if file is None:
