@@ -1,7 +1,5 @@
 """The only place that builds things from settings."""
 
-import os
-import socket
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -90,6 +88,7 @@ class App:
 
     def work(self, protocols: Sequence[str] = ()) -> "Work":
         """What jobs work with; limited to these protocols, or to those of the settings."""
+        from tocsin.jobs.process import Process
         from tocsin.jobs.work import Work
 
         return Work(
@@ -98,7 +97,7 @@ class App:
             verdict=self.verdict,
             settings=self.settings,
             clock=self.clock,
-            owner=f"{socket.gethostname()}:{os.getpid()}",
+            owner=str(Process.here()),
             protocols=[proto.lower() for proto in protocols or self.settings.protocols],
         )
 

@@ -41,21 +41,17 @@ def status(app: App, as_json: bool) -> None:
 
 def collect(app: App) -> dict[str, Any]:
     """Gather what `status` shows, as plain values."""
+    from tocsin.jobs.claims import claims
     from tocsin.jobs.lake import lake_days
     from tocsin.jobs.sample import sampled
     from tocsin.jobs.score import scored_state
     from tocsin.lifecycle.registry import Registry
-    from tocsin.store import read_json
 
     work = app.work()
     days = list(lake_days(app.store, app.domain))
     registry = Registry(app.store, app.domain)
     served = {name: registry.production(name) for name in registry.names()}
-    claims = []
-    for info in app.store.list(f"{app.domain}/claims/"):
-        claim = read_json(app.store, info.path)[0] or {}
-        piece = info.path.rsplit("/", 1)[-1].removesuffix(".json")
-        claims.append({"piece": piece, "owner": claim.get("owner"), "expires": claim.get("expires")})
+    held = [claim for claim in claims(app.store, f"{app.domain}/claims/", clock=app.clock) if claim.held]
     return {
         "store": app.store.url(""),
         "domain": app.domain,
@@ -65,7 +61,10 @@ def collect(app: App) -> dict[str, Any]:
         "models": {name: version.name for name, version in served.items() if version},
         "jobs": [_job(job) for job in app.ledger.last_jobs(app.domain)],
         "next": _next(app),
-        "claims": claims,
+        "claims": [
+            {"piece": claim.path.rsplit("/", 1)[-1].removesuffix(".json"), "owner": claim.owner, "expires": rfc3339(claim.expires)}
+            for claim in held
+        ],
     }
 
 

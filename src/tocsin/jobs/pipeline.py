@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tocsin.errors import TocsinError
 from tocsin.jobs.lake import lake_days
+from tocsin.jobs.process import owner_is_gone
 from tocsin.jobs.profile import profile_days
 from tocsin.jobs.sample import sample_days
 from tocsin.jobs.score import score_days
@@ -44,6 +45,7 @@ AUTO = (PROFILE, SCORE, SAMPLE, EXTRACT, RANK, TRAIN, SCORE)
 def run_job(work: Work, job: Job, observer: Observer = unobserved) -> Done:
     """Run one job and keep in the ledger that it ran, how it ended and what it did. Raises what the job raises."""
     started = work.clock.monotonic()
+    work.ledger.mark_abandoned(owner_is_gone)
     entry = work.ledger.start_job(job.name, domain=work.domain, piece=work.part, owner=work.owner)
     try:
         done = job.call(work)

@@ -140,6 +140,14 @@ class Ledger:
         """Return how many findings match the filters."""
         return self._count(*_conditions(**filters))
 
+    def tally_findings(self, domain: str) -> dict[tuple[str, str], int]:
+        """Return how many findings there are by detector and severity, without the suppressed ones."""
+        columns = schema.findings.c
+        query = sa.select(columns.detector, columns.severity, sa.func.count().label("n"))
+        shown = query.where(columns.domain == domain, columns.suppressed_by == "")
+        rows = self._rows(shown.group_by(columns.detector, columns.severity))
+        return {(row["detector"], row["severity"]): row["n"] for row in rows}
+
     def finding(self, finding_id: str) -> Finding:
         """Return one finding by its id or its unique beginning. Raises LedgerError when none or several match."""
         column = schema.findings.c.id

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from tocsin.clock import Clock
 from tocsin.errors import SettingsError, TocsinError
+from tocsin.jobs.claims import claims
 from tocsin.jobs.work import Done
 from tocsin.ledger.ledger import Ledger
 from tocsin.settings import MetricsSettings
@@ -79,15 +80,9 @@ class _State:
         yield GaugeMetricFamily("tocsin_findings_over_budget", "Findings not kept for the noise budget.", value=dropped)
 
     def _claims(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily("tocsin_claim_held", "1 for a claim that is held, 0 for an expired one.", labels=["piece", "owner"])
-        now = self._clock.now().isoformat()
-        for info in self._store.list(f"{self._domain}/claims/"):
-            try:
-                claim = json.loads(self._store.get(info.path).data)
-            except (TocsinError, ValueError):
-                continue  # released while we looked
-            piece = info.path.rsplit("/", 1)[-1].removesuffix(".json")
-            family.add_metric([piece, str(claim.get("owner", ""))], float(str(claim.get("expires", "")) > now))
+        family = GaugeMetricFamily("tocsin_claim_held", "1 for a claim that is held, 0 for one that is free again.", labels=["piece", "owner"])
+        for claim in claims(self._store, f"{self._domain}/claims/", clock=self._clock):
+            family.add_metric([claim.path.rsplit("/", 1)[-1].removesuffix(".json"), claim.owner], float(claim.held))
         yield family
 
     def _ingested(self) -> Iterator[Metric]:
