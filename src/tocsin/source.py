@@ -45,6 +45,8 @@ class Batch:
     position: dict[str, Any]
     rejected: list[Rejected] = field(default_factory=list)
     rejected_count: int = 0
+    skipped: int = 0
+    """Records of other kinds in the same file (Suricata's alerts among its flows)."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -60,9 +62,21 @@ class Source(ABC):
     def recognises(cls, head: bytes, path: Path) -> bool:
         """Say whether a file beginning with these (decompressed) bytes is of this format."""
 
-    @abstractmethod
-    def read(self, path: Path, position: dict[str, Any] | None = None) -> Iterator[Batch]:
-        """Read a file from its beginning or from a batch's position.
+    def kind(self, head: bytes, path: Path) -> str:
+        """Return which records a file of this format holds: `flow`, or `zeek.http` and the like, which `read` refuses."""
+        return "flow"
 
+    @abstractmethod
+    def read(
+        self,
+        path: Path,
+        position: dict[str, Any] | None = None,
+        *,
+        until: dict[str, Any] | None = None,
+        growing: bool = False,
+    ) -> Iterator[Batch]:
+        """Read a file from its beginning or from a batch's position, to its end or to another batch's position.
+
+        growing: somebody still writes it, so that an unfinished last line (and an empty file) waits.
         Raises InputError, naming the file and the remedy, when nothing in it can be used.
         """

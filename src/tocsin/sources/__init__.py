@@ -1,0 +1,1 @@
+"""Sources: files of foreign formats become batches of canonical records."""

@@ -1,0 +1,173 @@
+"""Files as blocks of whole lines, whether plain, gzip or zstd, from any position, in bounded memory."""
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import zstandard
+
+from tocsin.errors import InputError
+
+BLOCK_BYTES = 8 << 20
+LINE_BYTES = 16 << 20
+"""A file with a longer line is no log."""
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_PLAIN_PIECE, _PACKED_PIECE = 1 << 20, 1 << 15
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines of a file: where they begin (offset in the unpacked file, 0-based; line, 1-based) and their bytes.
+
+    terminated: whether the last line ends with a line feed.
+    """
+
+    offset: int
+    line: int
+    data: bytes
+    terminated: bool = True
+
+
+class Stream:
+    """The unpacked bytes of a file.
+
+    warning: says, once all is read, that a packed file breaks off. begun: whether there was anything.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warning = ""
+        self.begun = False
+
+    def pieces(self, offset: int = 0, until: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from an offset (to another, where one is given). Raises InputError when it cannot be read."""
+        try:
+            with self.path.open("rb") as file:
+                for piece in _limited(self._unpacked(file, offset), until - offset if until is not None else None):
+                    self.begun = True
+                    yield piece
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror or error}") from error
+
+    def head(self, size: int) -> bytes:
+        """Return the first bytes, fewer where the file is shorter."""
+        return b"".join(self.pieces(0, size))
+
+    def _unpacked(self, file: BinaryIO, offset: int) -> Iterator[bytes]:
+        magic = file.read(4)
+        file.seek(0)
+        if magic[:2] == _GZIP:
+            return _from(offset, self._inflate(file, "gzip", lambda: zlib.decompressobj(wbits=31)))
+        if magic == _ZSTD:
+            return _from(offset, self._inflate(file, "zstd", lambda: zstandard.ZstdDecompressor().decompressobj()))
+        file.seek(offset)
+        return _read(file, _PLAIN_PIECE)
+
+    def _inflate(self, file: BinaryIO, name: str, fresh: Callable[[], Any]) -> Iterator[bytes]:
+        """Unpack one member after the other; a break ends the bytes and leaves a warning."""
+        unpacker, begun = fresh(), False
+        for packed in _read(file, _PACKED_PIECE):
+            while packed:
+                try:
+                    data = unpacker.decompress(packed)
+                except (zlib.error, zstandard.ZstdError) as error:
+                    self.warning = f"{name} data is corrupt ({error})"
+                    return
+                begun = True
+                if data:
+                    yield data
+                packed = unpacker.unused_data if unpacker.eof else b""
+                if unpacker.eof:
+                    unpacker, begun = fresh(), False
+                    packed = packed.lstrip(b"\0")  # tape padding
+        if begun:
+            self.warning = f"{name} data breaks off"
+
+
+def _read(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while data := file.read(size):
+        yield data
+
+
+def _from(offset: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        if offset >= len(piece):
+            offset -= len(piece)
+            continue
+        yield piece[offset:] if offset else piece
+        offset = 0
+
+
+def _limited(pieces: Iterator[bytes], size: int | None) -> Iterator[bytes]:
+    for piece in pieces:
+        if size is None:
+            yield piece
+            continue
+        if size <= 0:
+            return
+        yield piece[:size]
+        size -= len(piece)
+
+
+def read_blocks(
+    stream: Stream, offset: int = 0, line: int = 1, *, until: int | None = None, size: int = BLOCK_BYTES
+) -> Iterator[Block]:
+    """Yield blocks of about `size` bytes, each cut behind a line feed; what is left at the end comes as it is.
+
+    Raises InputError when a line is longer than LINE_BYTES.
+    """
+    parts: list[bytes] = []
+    held = 0
+    for piece in stream.pieces(offset, until):
+        parts.append(piece)
+        held += len(piece)
+        if held < size:
+            continue
+        data = b"".join(parts)
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            yield Block(offset, line, data[:cut])
+            offset, line = offset + cut, line + data.count(b"\n", 0, cut)
+        elif held > LINE_BYTES:
+            raise InputError(f"{stream.path}: line {line} is longer than {LINE_BYTES >> 20} MiB; this is no log")
+        parts, held = [data[cut:]], held - cut
+    rest = b"".join(parts)
+    cut = rest.rfind(b"\n") + 1
+    if cut:
+        yield Block(offset, line, rest[:cut])
+        offset, line = offset + cut, line + rest.count(b"\n")
+    if cut < len(rest):
+        yield Block(offset, line, rest[cut:], terminated=False)
+
+
+def parse_in_order(items: Iterable[T], parse: Callable[[T], R], workers: int) -> Iterator[R]:
+    """Apply `parse` to items on threads, a few ahead, and yield the results in order.
+
+    When taking an item raises InputError, the results of those before it come first.
+    """
+    failure: InputError | None = None
+    with ThreadPoolExecutor(workers, thread_name_prefix="parse") as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            try:
+                for item in items:
+                    waiting.append(pool.submit(parse, item))
+                    if len(waiting) > workers + 1:
+                        yield waiting.popleft().result()
+            except InputError as error:
+                failure = error
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,234 @@
+"""What the sources of line formats share: blocks, headers, resume positions, the unfinished last line."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from tocsin.errors import InputError
+from tocsin.records.rows import Rows, shorten
+from tocsin.source import Batch, Rejected, Source
+from tocsin.sources.blocks import BLOCK_BYTES, Block, Stream, parse_in_order, read_blocks
+
+_TEXT_KEPT = 500
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Lines that share a header: where they begin, their bytes, and what follows them."""
+
+    block: Block
+    header: dict[str, Any]
+    data: bytes
+    """Valid UTF-8, lines ended by a line feed."""
+
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """The position behind these lines."""
+        lines = self.block.data.count(b"\n") + (0 if self.block.terminated else 1)
+        position = {
+            "offset": self.block.offset + len(self.block.data),
+            "line": self.block.line + lines,
+            "header": self.header,
+        }
+        if not self.block.terminated:
+            position["open"] = True
+        return position
+
+
+@dataclass
+class Parsed:
+    """What a piece of lines holds: records, rejected rows by line, and how many lines were of no interest."""
+
+    table: pa.Table
+    rejected: list[Rejected] = field(default_factory=list)
+    skipped: int = 0
+
+
+NOTHING = pa.table({})
+
+
+class LineSource(Source):
+    """A source of lines. Reading goes on at any line; blocks are parsed on threads and come out in order."""
+
+    appendable = True
+
+    def __init__(self, *, workers: int = 1, block_bytes: int = BLOCK_BYTES) -> None:
+        self.workers = workers
+        self.block_bytes = block_bytes
+
+    def read(
+        self,
+        path: Path,
+        position: dict[str, Any] | None = None,
+        *,
+        until: dict[str, Any] | None = None,
+        growing: bool = False,
+    ) -> Iterator[Batch]:
+        """Read whole lines. The last line without a line feed is taken where it is a good row, unless `growing`."""
+        stream = Stream(path)
+        position = position or {"offset": 0, "line": 1, "header": {}}
+        pieces = self._pieces(stream, position, until, growing)
+        for batch in parse_in_order(pieces, lambda piece: self._batch(path, piece), self.workers):
+            position = batch.position
+            yield batch
+        if stream.warning:
+            note = f"{path}: {stream.warning}; the rows before that were read"
+            yield Batch("flow", NOTHING, position, warnings=[note])
+        elif not stream.begun and not position["offset"] and not growing:
+            raise InputError(f"{path}: is empty")
+
+    @abstractmethod
+    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any]]]:
+        """Cut a block where the header changes: yield lines and the header they stand under.
+
+        Raises InputError when the file cannot be of this format.
+        """
+
+    @abstractmethod
+    def parse(self, path: Path, piece: Piece) -> Parsed:
+        """Turn lines into records."""
+
+    def _pieces(
+        self, stream: Stream, position: dict[str, Any], until: dict[str, Any] | None, growing: bool
+    ) -> Iterator[Piece]:
+        header = position["header"]
+        end = until["offset"] if until else None
+        blocks = read_blocks(stream, position["offset"], position["line"], until=end, size=self.block_bytes)
+        unfinished = bool(position.get("open"))
+        for block in blocks:
+            warnings: tuple[str, ...] = ()
+            if unfinished:
+                block, warnings = _after_line(stream.path, block)
+                unfinished = not block.data and not block.terminated
+            if not block.data:
+                continue
+            if not block.terminated and (growing or stream.warning):
+                return
+            for lines, header in self.cut(stream.path, block, header):  # noqa: B020 - the header carries over
+                yield Piece(lines, header, _clean(lines.data), warnings)
+                warnings = ()
+
+    def _batch(self, path: Path, piece: Piece) -> Batch:
+        parsed = self.parse(path, piece)
+        if not piece.block.terminated and not parsed.table.num_rows and parsed.rejected:
+            note = f"{path}:{piece.block.line}: the last line breaks off; it is read once it is complete"
+            start = {"offset": piece.block.offset, "line": piece.block.line, "header": piece.header}
+            return Batch("flow", NOTHING, start, warnings=[note])
+        return Batch(
+            "flow",
+            parsed.table,
+            piece.end,
+            rejected=parsed.rejected,
+            rejected_count=len(parsed.rejected),
+            skipped=parsed.skipped,
+            warnings=list(piece.warnings),
+        )
+
+
+def _after_line(path: Path, block: Block) -> tuple[Block, tuple[str, ...]]:
+    """Leave out the rest of a line whose beginning was taken as a row before."""
+    cut = block.data.find(b"\n") + 1
+    if not cut:
+        return replace(block, offset=block.offset + len(block.data), data=b""), ()
+    note = f"{path}:{block.line - 1}: this line was read before it was complete; its row holds the first part"
+    warnings = (note,) if block.data[:cut].strip() else ()
+    return replace(block, offset=block.offset + cut, data=block.data[cut:]), warnings
+
+
+def _clean(data: bytes) -> bytes:
+    """Return lines as valid UTF-8 with plain line feeds; bytes that are none become `\\xNN`."""
+    if b"\r" in data:
+        data = _LONE_RETURN.sub(rb"\\x0d", data.replace(b"\r\n", b"\n"))
+        data = data[:-4] + b"\n" if data.endswith(b"\\x0d") else data
+    if data.isascii():
+        return data
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode(errors="backslashreplace").encode()
+    return data
+
+
+def read_table(
+    data: bytes, names: list[str], *, delimiter: str, nulls: list[str], quote: bool = False
+) -> tuple[pa.Table, np.ndarray, list[tuple[int, str]]]:
+    """Read delimited lines as text columns.
+
+    Returns the table; the number of each of its rows among the lines, (n,) int64, 0-based; and the lines with
+    another number of fields as (number, reason).
+    """
+    wrong: list[tuple[int, str]] = []
+
+    def set_aside(row: Any) -> str:
+        wrong.append((row.number - 1, f"{row.actual_columns} fields where the header names {row.expected_columns}"))
+        return "skip"
+
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=len(data) + 1),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if quote else False,
+            double_quote=quote,
+            escape_char=False,
+            newlines_in_values=False,
+            ignore_empty_lines=False,
+            invalid_row_handler=set_aside,
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=nulls,
+            strings_can_be_null=True,
+            check_utf8=False,
+        ),
+    )
+    numbers = np.delete(np.arange(table.num_rows + len(wrong)), [number for number, _ in wrong])
+    return table.combine_chunks(), numbers, wrong
+
+
+def rejections(piece: Piece, reasons: list[tuple[int, str]]) -> list[Rejected]:
+    """Return the rows set aside, in the order of their lines; blank lines are nothing. reasons: (line in the piece, why)."""
+    if not reasons:
+        return []
+    lines = piece.data.split(b"\n")
+    rejected = []
+    for number, reason in sorted(reasons):
+        text = lines[number] if number < len(lines) else b""
+        if text.strip():
+            shown = text[:_TEXT_KEPT].decode(errors="backslashreplace")
+            rejected.append(Rejected(piece.block.line + number, reason, shown))
+    return rejected
+
+
+def rejected_rows(rows: Rows, numbers: np.ndarray) -> list[tuple[int, str]]:
+    """Return the reasons of rejected rows with their lines in the piece."""
+    return [(int(numbers[index]), reason) for index, reason in rows.reasons.items()]
+
+
+def missing(path: Path, names: list[str], known: str) -> InputError:
+    """Say that mandatory columns are missing."""
+    plural = "s" if len(names) > 1 else ""
+    return InputError(f"{path}: the column{plural} {', '.join(names)} {'are' if plural else 'is'} missing; it has {known}")
+
+
+def first_line(head: bytes) -> bytes:
+    """Return the first line that is not blank."""
+    for line in head.split(b"\n"):
+        if line.strip():
+            return line.rstrip(b"\r")
+    return b""
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it."""
+    return shorten(value)
