@@ -24,6 +24,7 @@ _LOCK_FILES = 16
 _STALE_S = 3600
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _REMEDIES = {
+    errno.ENOENT: "choose a folder that can be made",
     errno.EACCES: "give this user the right to write there",
     errno.EPERM: "give this user the right to write there",
     errno.EROFS: "its file system is mounted read-only; mount it for writing or choose another folder",
