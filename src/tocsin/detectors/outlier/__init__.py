@@ -1,0 +1,1 @@
+"""Flows unlike the rest, and hosts unlike the others and unlike themselves."""

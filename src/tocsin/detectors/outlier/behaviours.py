@@ -1,0 +1,228 @@
+"""The behaviours of a host that are measured, each as bits: how unusual it would be on an ordinary network.
+
+A behaviour has one understandable statistic x (addresses tried in vain, logins in ten minutes, bytes sent out, …). Its
+prior is a Pareto tail, the usual shape of what hosts do in a day: P(X > x) = (x / unit)^-steep, so bits = steep · log2(x / unit),
+never under 0. The host detector sets these bits against what the other hosts of the network do.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+PEAK_MS = 600_000
+
+AUTH_PORTS = (21, 22, 23, 110, 143, 445, 465, 587, 993, 995, 1433, 1521, 2222, 2323, 3306, 3389, 5432, 5900, 5985, 5986, 8291)
+"""Services one logs in to."""
+
+ADMIN_PORTS = (22, 23, 135, 139, 445, 3389, 5900, 5985, 5986)
+"""Services through which a host is administered, or taken over."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One behaviour: where its tail begins (`unit`), how steeply it falls, and whether one's own history excuses it.
+
+    An attack that goes on for days must not become the host's own normal: only behaviours that a role explains
+    (a mail server mails, a backup host sends) are measured against the host's other days.
+    """
+
+    name: str
+    unit: float
+    steep: float
+    excused_by_history: bool
+    expected: str
+
+
+BEHAVIOURS = (
+    Behaviour("address-scan", 5, 3.0, False, "few addresses that do not answer on one port"),
+    Behaviour("port-scan", 8, 3.0, False, "few ports of one address that do not answer"),
+    Behaviour("brute-force", 8, 3.0, False, "few short connections to one login service in ten minutes"),
+    Behaviour("beacon", 1, 1.0, False, "no contact in a steady rhythm to a place that few others go to"),
+    Behaviour("exfiltration", 2e6, 1.4, True, "little sent to one outside address, and less than comes back"),
+    Behaviour("lateral-movement", 4, 2.5, True, "few hosts of our own reached on administration ports"),
+    Behaviour("flood", 100, 2.0, False, "few unanswered flows to one address in ten minutes"),
+    Behaviour("mail-fan-out", 4, 2.0, True, "mail sent through one or two servers"),
+    Behaviour("dns-tunnel", 1000, 2.0, True, "few DNS questions to a resolver that others do not use"),
+)
+NAMES = [behaviour.name for behaviour in BEHAVIOURS]
+BY_NAME = {behaviour.name: behaviour for behaviour in BEHAVIOURS}
+
+ACTIVITY = pa.struct([
+    ("behaviour", pa.string()),
+    ("proto", pa.string()),
+    ("daddr", pa.string()),
+    ("dport", pa.int32()),
+    ("bits", pa.float64()),
+    ("flows", pa.int64()),
+    ("peers", pa.int64()),
+    ("ports", pa.int64()),
+    ("failed", pa.int64()),
+    ("bytes_out", pa.int64()),
+    ("bytes_in", pa.int64()),
+    ("gap_ms", pa.float64()),
+    ("on_beat", pa.float64()),
+    ("same_size", pa.float64()),
+    ("users", pa.int64()),
+    ("peak", pa.int64()),
+    ("first", pa.timestamp("us", tz="UTC")),
+    ("last", pa.timestamp("us", tz="UTC")),
+])
+"""One thing a host did: the part of it that is not fixed by the behaviour (address, port) is null.
+
+flows: how many; peers, ports: distinct; failed: peers, ports or flows without an answer; users: hosts of ours that go to
+the same place; peak: most flows in ten minutes; gap_ms: median time between contacts; on_beat, same_size: share of
+gaps and of sizes near their medians.
+"""
+
+KEPT_EACH = 6
+"""Most activities kept of a host and behaviour."""
+
+_TIMES = "make_timestamptz(min(first) * 1000) AS first, make_timestamptz(max(last) * 1000) AS last"
+_ONE_TIME = "make_timestamptz(first * 1000) AS first, make_timestamptz(last * 1000) AS last"
+
+
+def _bits(name: str, statistic: str) -> str:
+    behaviour = BY_NAME[name]
+    return f"greatest(0, {behaviour.steep} * log2(greatest({statistic}, 1e-9) / {behaviour.unit}))"
+
+
+# First contacts of a scanner mostly fail, those of others mostly succeed; with odds 4 : 1 both ways each failure says
+# as much for a scan as each success says against it (threshold random walk: Jung, Paxson, Berger, Balakrishnan 2004,
+# section 5). A file-sharing host fails too, but on as many ports as it has peers: `focus` is the share of its failures
+# on its eight busiest ports. Unanswered UDP counts less: games, telephony and name services ask many in vain.
+_ADDRESS_SCAN = f"""
+    WITH tried AS (
+      SELECT s, proto, port, count(*) AS peers, count_if(unanswered = n) AS failed, sum(n) AS flows,
+             sum(out) AS bytes_out, sum(back) AS bytes_in, {_TIMES}
+      FROM contacts GROUP BY s, proto, port
+    ), focused AS (
+      SELECT s, sum(failed) FILTER (place <= 8) / sum(failed) AS focus
+      FROM (SELECT s, failed, row_number() OVER (PARTITION BY s ORDER BY failed DESC) AS place FROM tried WHERE failed > 0)
+      GROUP BY s
+    )
+    SELECT s, proto, port AS dport, peers, failed, flows, bytes_out, bytes_in, first, last,
+           {_bits("address-scan", "(2 * failed - peers) * pow(focus, 3) * CASE WHEN proto = 'udp' THEN 0.3 ELSE 1 END")} AS bits
+    FROM tried JOIN focused USING (s)
+"""
+
+_PORT_SCAN = f"""
+    SELECT s, proto, d, count(*) AS ports, count_if(unanswered = n) AS failed, sum(n) AS flows,
+           sum(out) AS bytes_out, sum(back) AS bytes_in, {_TIMES},
+           {_bits("port-scan", "2 * count_if(unanswered = n) - count(*)")} AS bits
+    FROM contacts WHERE proto IN ('tcp', 'udp') GROUP BY s, proto, d HAVING count(*) > {BY_NAME["port-scan"].unit}
+"""
+
+_BRUTE_FORCE = f"""
+    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, peak, same_size,
+           {_ONE_TIME},
+           {_bits("brute-force", "peak * pow(brief / n, 2) * (0.3 + 0.7 * same_size)")} AS bits
+    FROM contacts JOIN beats ON contact = hash(s, d, proto, port) WHERE proto = 'tcp' AND port IN {AUTH_PORTS}
+"""
+
+# Regular contact is innocent when many hosts make it (updates, mail, time) and when the service is made of it;
+# a port that few of our hosts use speaks a little for it.
+_BEACON = f"""
+    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, users, peak,
+           gap_ms, on_beat, same_size, {_ONE_TIME},
+           20 * greatest(0, (on_beat - 0.3) / 0.7) * (0.5 + 0.5 * same_size)
+              * least(1, greatest(0, log2(gaps / 5) / 2.2)) * sqrt(least(1, (last - first + gap_ms) / $span))
+              / pow(users, 0.8) * (1.25 - 0.25 * least(1, log2(callers) / log2(greatest(2, hosts))))
+              * CASE WHEN unanswered = n THEN 0.6 ELSE 1 END
+              * CASE WHEN d_ours THEN 0.35 ELSE 1 END
+              * CASE WHEN proto = 'udp' AND port = 123 THEN 0.15
+                     WHEN port IN (67, 68, 137, 138, 547, 1900, 3702, 5353, 5355) THEN 0.1
+                     WHEN port = 53 THEN 0.4
+                     WHEN proto LIKE '%icmp%' THEN 0.3
+                     ELSE 1 END AS bits
+    FROM contacts JOIN beats ON contact = hash(s, d, proto, port) JOIN popular USING (d)
+    JOIN (SELECT proto, port, count(DISTINCT s) AS callers FROM contacts WHERE s_ours GROUP BY proto, port) USING (proto, port)
+    CROSS JOIN (SELECT count(DISTINCT s) AS hosts FROM contacts WHERE s_ours)
+    WHERE s_ours AND gaps >= 10
+"""
+
+# Each further host that goes to the same place makes it more likely to be a service than a drop.
+_EXFILTRATION = f"""
+    SELECT s, d, sum(n) AS flows, sum(out) AS bytes_out, sum(back) AS bytes_in, max(users) AS users, {_TIMES},
+           {_bits("exfiltration", "greatest(0, sum(out) - 2 * sum(back)) / max(users)")} AS bits
+    FROM contacts JOIN popular USING (d) WHERE s_ours AND NOT d_ours AND unanswered < n GROUP BY s, d
+"""
+
+_LATERAL = f"""
+    SELECT s, proto, port AS dport, count(*) AS peers, count_if(unanswered = n) AS failed, sum(n) AS flows,
+           sum(out) AS bytes_out, sum(back) AS bytes_in, {_TIMES},
+           {_bits("lateral-movement", "sum(1 / sqrt(users))")} AS bits
+    FROM contacts JOIN popular USING (d)
+    WHERE s_ours AND d_ours AND proto = 'tcp' AND port IN {ADMIN_PORTS} GROUP BY s, proto, port
+"""
+
+_FLOOD = f"""
+    SELECT s, d, proto, sum(n) AS flows, sum(unanswered) AS failed, sum(out) AS bytes_out, sum(back) AS bytes_in,
+           max(peak) AS peak, count(*) AS ports, {_TIMES},
+           {_bits("flood", "sum(peak) * greatest(0.02, sum(unanswered) / sum(n))")} AS bits
+    FROM contacts JOIN beats ON contact = hash(s, d, proto, port) GROUP BY s, d, proto
+"""
+
+# Who takes mail in is a mail server, and sends it out to many.
+_MAIL = f"""
+    SELECT s, 'tcp' AS proto, 25 AS dport, count(*) AS peers, count_if(unanswered = n) AS failed, sum(n) AS flows,
+           sum(out) AS bytes_out, sum(back) AS bytes_in, {_TIMES},
+           {_bits("mail-fan-out", "count(*) * CASE WHEN any_value(clients) IS NULL THEN 1 ELSE 0.05 END")} AS bits
+    FROM contacts LEFT JOIN (SELECT s, clients FROM served WHERE proto = 'tcp' AND port = 25) USING (s)
+    WHERE s_ours AND NOT d_ours AND proto = 'tcp' AND port = 25 GROUP BY s
+"""
+
+_DNS_TUNNEL = f"""
+    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, users, {_ONE_TIME},
+           {_bits("dns-tunnel", "n / (users * users)")} AS bits
+    FROM contacts JOIN popular USING (d)
+    WHERE s_ours AND NOT d_ours AND port = 53 AND s NOT IN (SELECT s FROM served WHERE port = 53 AND clients >= 3)
+"""
+
+_MEASURES = {
+    "address-scan": _ADDRESS_SCAN,
+    "port-scan": _PORT_SCAN,
+    "brute-force": _BRUTE_FORCE,
+    "beacon": _BEACON,
+    "exfiltration": _EXFILTRATION,
+    "lateral-movement": _LATERAL,
+    "flood": _FLOOD,
+    "mail-fan-out": _MAIL,
+    "dns-tunnel": _DNS_TUNNEL,
+}
+
+
+def measure(connection: Any, *, span_ms: int) -> None:
+    """Fill table `strongest` with the activities of each host, from `contacts`, `beats` and `addresses`.
+
+    span_ms: time that the flows cover.
+    """
+    connection.execute(
+        # A place outside is a network: services answer from many addresses of one.
+        "CREATE TABLE popular AS SELECT d, max(CASE WHEN d_ours THEN by_host ELSE by_net END) AS users FROM"
+        " (SELECT DISTINCT d, d_net, d_ours FROM contacts)"
+        " JOIN (SELECT d, greatest(1, count(DISTINCT s)) AS by_host FROM contacts WHERE s_ours GROUP BY d) USING (d)"
+        " JOIN (SELECT d_net, count(DISTINCT s) AS by_net FROM contacts WHERE s_ours GROUP BY d_net) USING (d_net) GROUP BY d"
+    )
+    connection.execute(
+        "CREATE TABLE served AS SELECT d AS s, proto, port, count(DISTINCT s) AS clients FROM contacts"
+        " WHERE unanswered < n GROUP BY d, proto, port"
+    )
+    columns = ", ".join(f'"{field.name}" {_sql_type(field)}' for field in ACTIVITY)
+    connection.execute(f"CREATE TABLE activities (s UBIGINT, d UBIGINT, {columns})")
+    for name, query in _MEASURES.items():
+        parameters = {"span": span_ms} if "$span" in query else None
+        connection.execute(
+            f"INSERT INTO activities BY NAME SELECT *, '{name}' AS behaviour FROM ({query}) WHERE bits > 0",  # noqa: S608
+            parameters,
+        )
+    connection.execute(
+        f"CREATE TABLE strongest AS SELECT a.* EXCLUDE (daddr), b.address AS daddr FROM activities a"
+        f" LEFT JOIN addresses b ON a.d = b.id QUALIFY row_number() OVER"
+        f" (PARTITION BY a.s, behaviour ORDER BY bits DESC, b.address, dport) <= {KEPT_EACH}"
+    )
+
+
+def _sql_type(field: pa.Field) -> str:
+    names = {"string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "double": "DOUBLE"}
+    return names.get(str(field.type), "TIMESTAMPTZ")

@@ -1,0 +1,261 @@
+"""Which host behaves unlike the others and unlike itself, and why."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from tocsin.detector import BatchDetector, Scored, State
+from tocsin.detectors.outlier.behaviours import BEHAVIOURS, NAMES
+from tocsin.errors import ModelError
+
+PRIOR_HOSTS = 1.0
+"""Hosts that the built-in prior counts as: what a network of no known host is compared with."""
+
+MOST_GAIN = 2.0
+"""By how much a population in which nobody does the like can multiply a behaviour's own bits: a trifle stays a trifle."""
+
+NEARNESS = 1.5
+"""How fast another host's example stops excusing: bits lost a bit of difference."""
+
+OWN_NEARNESS = 4.0
+OWN_SHARE = 0.5
+
+OTHERS_SHARE = 0.2
+"""What a host's second and third most unusual behaviour add to its score, of their own bits."""
+
+OUTSIDE_SHARE = 0.4
+"""What the same behaviour counts for a host that is not ours: the internet scans everybody every day."""
+
+MIN_REASON_BITS = 3.0
+MAX_BITS = 200.0
+
+
+class HostDetector(BatchDetector):
+    """Scores hosts by the most unusual thing each did in a day.
+
+    It finds: hosts that scan, guess passwords, call home, carry data out, spread, flood or send mail unlike the others.
+    It reads profile tables (see tocsin.detectors.outlier.profiles), a row a host and day.
+
+    Reading the score: evidence in bits. For a behaviour of b bits on its own (its prior tail is 2^-b), among n other
+    hosts of the same kind with b_1 … b_n bits of the same behaviour,
+
+        P = (m · 2^-b + Σ_j [b_j > 0] · min(1, 2^(1.5 · (b_j - b)))) / (m + n),    evidence = -log2 P
+
+    that is a tail estimate of the population smoothed by a Pareto kernel around each host, with the prior worth m hosts.
+    The host itself is left out, on all days. Behaviours that a role explains are set against the host's own other days
+    alike, with a steeper kernel, and the weaker evidence counts. Evidence is at most 2 · b. A host's raw score is its strongest evidence plus a fifth
+    of the next two; a host that is not ours counts two fifths.
+
+    Cold start: without any other day the hosts of the same day are the population; a capture of one host rests on the prior.
+    Missing values: a behaviour that a host did not show has 0 bits and no evidence.
+    Cost: fitting and scoring sort the hosts once a behaviour; about 100 bytes a host and day are kept.
+    References: leave-one-out kernel tails, Breiman, Meisel, Purcell 1977; behaviours carry their own.
+
+        >>> detector = HostDetector().fit([profile_of_monday])          # doctest: +SKIP
+        >>> detector.score(profile_of_tuesday).raw                      # doctest: +SKIP
+    """
+
+    name: ClassVar[str] = "hosts"
+    format: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        self._hosts: list[str] = []
+        self._days: list[str] = []
+        self._ours = np.zeros(0, np.bool_)
+        self._bits = np.zeros((0, len(NAMES)), np.float32)
+        self._populations: dict[str, list[int]] = {}
+
+    def fit(self, batches: Iterable[pa.Table]) -> "HostDetector":
+        """Learn from profile tables of the baseline's days; none at all is fine: the prior remains."""
+        hosts: list[str] = []
+        days: list[str] = []
+        ours: list[np.ndarray] = []
+        bits: list[np.ndarray] = []
+        self._populations = {}
+        for table in batches:
+            hosts += table.column("host").to_pylist()
+            days += [str(day) for day in table.column("day").to_pylist()]
+            ours.append(_flags(table))
+            bits.append(_bits(table))
+            self._populations.update(_populations(table))
+        self._hosts, self._days = hosts, days
+        self._ours = np.concatenate(ours) if ours else np.zeros(0, np.bool_)
+        self._bits = np.concatenate(bits) if bits else np.zeros((0, len(NAMES)), np.float32)
+        return self
+
+    def score(self, batch: pa.Table) -> Scored:
+        """Score each host of a profile table against the baseline's hosts and its own, itself left out."""
+        evidence = self.evidence(batch)
+        raw = _combine(evidence) * np.where(_flags(batch), 1.0, OUTSIDE_SHARE)
+        order = np.argsort(-evidence, axis=1, kind="stable")[:, : min(4, len(NAMES))]
+        top = np.take_along_axis(evidence, order, axis=1)
+        weight = np.where(top >= MIN_REASON_BITS, top, 0.0)
+        weight[:, 0] = top[:, 0]
+        total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+        return Scored(
+            raw=raw,
+            fields=list(NAMES),
+            reason_field=np.where(weight > 0, order, -1).astype(np.int16),
+            reason_share=(weight / total).astype(np.float32),
+        )
+
+    def evidence(self, batch: pa.Table) -> np.ndarray:
+        """Return the evidence of each host and behaviour: (n, behaviours) float64, bits."""
+        bits, ours = _bits(batch).astype(np.float64), _flags(batch)
+        hosts = batch.column("host").to_pylist()
+        days = [str(day) for day in batch.column("day").to_pylist()]
+        base = self._others(batch, set(days))
+        result = np.zeros(bits.shape)
+        for kind in (True, False):
+            rows = np.flatnonzero(ours == kind)
+            if rows.size:
+                result[rows] = base.of_kind(kind).evidence([hosts[i] for i in rows], [days[i] for i in rows], bits[rows])
+        return result
+
+    def tests(self, batch: pa.Table) -> float:
+        """Return how many host-behaviours this table was looked through for: what a finding's odds are multiplied by."""
+        return float(max(1, sum(counts[0] for counts in _populations(batch).values())) * len(NAMES))
+
+    def expected(self, field_name: str) -> str:
+        """Say in words what is normal for a behaviour, with what the baseline's own hosts reach."""
+        behaviour = BEHAVIOURS[NAMES.index(field_name)]
+        return behaviour.expected
+
+    def state(self) -> State:
+        """Return the baseline: its hosts, days and bits."""
+        return {
+            "format": self.format,
+            "names": list(NAMES),
+            "hosts": self._hosts,
+            "days": self._days,
+            "ours": self._ours,
+            "bits": self._bits,
+            "populations": self._populations,
+        }
+
+    def restore(self, state: State) -> "HostDetector":
+        """Take over a baseline. Raises ModelError when it is of another format or incomplete."""
+        if state.get("format") != self.format or state.get("names") != NAMES:
+            raise ModelError(f"this host model has format {state.get('format')!r}; {self.format} with these behaviours is read")
+        try:
+            self._hosts, self._days = list(state["hosts"]), list(state["days"])
+            self._ours = np.asarray(state["ours"], np.bool_)
+            self._bits = np.asarray(state["bits"], np.float32)
+            self._populations = {str(day): [int(count) for count in counts] for day, counts in state["populations"].items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the host model is incomplete: {error}") from error
+        if self._bits.shape != (len(self._hosts), len(NAMES)) or len(self._days) != len(self._hosts):
+            raise ModelError("the host model is damaged: its arrays do not fit together")
+        return self
+
+    def _others(self, batch: pa.Table, days: set[str]) -> "_Baseline":
+        """Return the baseline with this batch's own day in it, once."""
+        kept = [i for i, day in enumerate(self._days) if day not in days]
+        populations = {day: counts for day, counts in self._populations.items() if day not in days}
+        populations.update(_populations(batch))
+        return _Baseline(
+            hosts=[self._hosts[i] for i in kept] + batch.column("host").to_pylist(),
+            days=[self._days[i] for i in kept] + [str(day) for day in batch.column("day").to_pylist()],
+            ours=np.concatenate([self._ours[kept], _flags(batch)]),
+            bits=np.concatenate([self._bits[kept], _bits(batch)]),
+            populations=populations,
+        )
+
+
+class _Baseline:
+    """The hosts that others are compared with."""
+
+    def __init__(
+        self, hosts: list[str], days: list[str], ours: np.ndarray, bits: np.ndarray, populations: dict[str, list[int]]
+    ) -> None:
+        self.hosts, self.days, self.ours, self.bits, self.populations = hosts, days, ours, bits, populations
+
+    def of_kind(self, ours: bool) -> "_Population":
+        rows = np.flatnonzero(self.ours == ours)
+        count = sum(counts[0 if ours else 1] for counts in self.populations.values())
+        return _Population(
+            [self.hosts[i] for i in rows], [self.days[i] for i in rows], self.bits[rows].astype(np.float64), count
+        )
+
+
+class _Population:
+    """Hosts of one kind on some days, with the bits of each behaviour."""
+
+    def __init__(self, hosts: list[str], days: list[str], bits: np.ndarray, count: int) -> None:
+        self._bits, self._days = bits, days
+        self._count = max(count, len(hosts))
+        self._rows: dict[str, list[int]] = {}
+        for i, host in enumerate(hosts):
+            self._rows.setdefault(host, []).append(i)
+
+    def evidence(self, hosts: list[str], days: list[str], bits: np.ndarray) -> np.ndarray:
+        """Return the evidence of these hosts: (n, behaviours) float64, bits."""
+        result = np.zeros(bits.shape)
+        for column in range(bits.shape[1]):
+            active = np.flatnonzero(bits[:, column] > 0)
+            if not active.size:
+                continue
+            values = bits[active, column]
+            mass = _kernel_sum(np.sort(self._bits[:, column][self._bits[:, column] > 0]), values)
+            for place, i in enumerate(active):
+                own = self._rows.get(hosts[i], [])
+                result[i, column] = self._leave_out(column, values[place], mass[place], own, days[i])
+        return result
+
+    def _leave_out(self, column: int, value: float, mass: float, own: list[int], day: str) -> float:
+        mine = self._bits[own, column]
+        others = max(0.0, mass - float(_near(mine, value, NEARNESS).sum()))
+        count = max(0, self._count - len(own))
+        tail = (PRIOR_HOSTS * 2.0**-value + others) / (PRIOR_HOSTS + count)
+        if BEHAVIOURS[column].excused_by_history:
+            history = self._bits[[i for i in own if self._days[i] != day], column]
+            if history.size:
+                tail = max(tail, OWN_SHARE * float(_near(history, value, OWN_NEARNESS).mean()))
+        return float(min(MOST_GAIN * value, max(0.0, -np.log2(min(1.0, tail)))))
+
+
+def host_score(raw: np.ndarray, tests: float) -> np.ndarray:
+    """Return the score of raw bits: 100 · (1 - tests · 2^-bits), 0 where chance alone would do it.
+
+    99.9 therefore says: among as many hosts and behaviours as were looked at, chance does this once in a thousand times.
+    """
+    return np.asarray(100.0 * (1.0 - np.minimum(1.0, tests * 2.0 ** -np.asarray(raw, np.float64))))
+
+
+def _near(examples: np.ndarray, value: float, nearness: float) -> np.ndarray:
+    return np.asarray(np.where(examples > 0, np.minimum(1.0, 2.0 ** (nearness * (examples - value))), 0.0))
+
+
+def _kernel_sum(examples: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return Σ_j min(1, 2^(NEARNESS · (b_j - v))) for each value, examples: (n,) sorted. In logarithms, so that nothing overflows."""
+    if not examples.size:
+        return np.zeros(values.size)
+    logs = np.logaddexp2.accumulate(NEARNESS * examples)
+    place = np.searchsorted(examples, values, side="left")
+    below = np.where(place > 0, 2.0 ** (logs[np.maximum(place, 1) - 1] - NEARNESS * values), 0.0)
+    return np.asarray(below + (examples.size - place))
+
+
+def _combine(evidence: np.ndarray) -> np.ndarray:
+    ordered = -np.sort(-evidence, axis=1)
+    return np.asarray(ordered[:, 0] + OTHERS_SHARE * ordered[:, 1:3].sum(axis=1))
+
+
+def _bits(table: pa.Table) -> np.ndarray:
+    columns = [np.minimum(table.column(name).to_numpy(), MAX_BITS) for name in NAMES]
+    return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros((table.num_rows, 0), np.float32)
+
+
+def _flags(table: pa.Table) -> np.ndarray:
+    return np.asarray(table.column("ours").to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _populations(table: pa.Table) -> dict[str, list[int]]:
+    """Return day -> [hosts of ours, other hosts] of a profile table."""
+    result: dict[str, list[int]] = {}
+    rows = table.select(["day", "ours", "population"]).group_by(["day", "ours"]).aggregate([("population", "max")]).to_pylist()
+    for row in rows:
+        result.setdefault(str(row["day"]), [0, 0])[0 if row["ours"] else 1] = int(row["population_max"])
+    return result
