@@ -1,0 +1,131 @@
+"""Fingerprint profiles from the lake: built from days, compared with a day, kept in the store."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tocsin.detectors.outlier.fingerprint import HOST_COLUMN, FingerprintProfiles, load_profiles, save_profiles
+from tocsin.errors import InputError
+from tocsin.jobs.lake import lake_days, read_day, read_objects
+from tocsin.jobs.work import Done, Work
+
+
+def build_fingerprints(work: Work, days: list[date] | None = None) -> Done:
+    """Learn every host's fingerprints from these days of the lake (its newest `history_days`) and keep them.
+
+    Raises InputError when the lake has none of these days.
+    """
+    done = Done("fingerprint build")
+    profiles = profiles_of(work, wanted_days(work) if days is None else days)
+    save_profiles(work.store, work.domain, profiles)
+    done.days = [date.fromisoformat(day) for day in profiles.days]
+    for role, host in HOST_COLUMN.items():
+        done.count(f"{role} hosts", pc.count_distinct(profiles.pairs(role).column("host")).as_py())
+        done.count(f"{role} fingerprints", pc.count_distinct(profiles.pairs(role).column("fingerprint")).as_py())
+        done.count(f"flows with one of {host}", pc.sum(profiles.pairs(role).column("count")).as_py() or 0)
+    if profiles.empty:
+        fields = ", ".join([*profiles.fields("client"), *profiles.fields("server")])
+        done.notes.append(f"no flow of these days has a fingerprint; looked at: {fields}")
+    return done
+
+
+def detect_fingerprints(work: Work, day: date | None = None) -> Done:
+    """Compare a day (the lake's newest) with each host's days before it, and hand what is new to the verdict.
+
+    The stored profiles are used where they know earlier days only; else the days before are read again, for a day
+    that is part of its own history would never be new. Raises InputError when the lake does not have the day.
+    """
+    done = Done("fingerprint detect")
+    present = lake_days(work.store, work.domain)
+    day = day or max(present, default=None)
+    if day is None or day not in present:
+        raise InputError(
+            f"the lake of {work.domain!r} has no flows of {day or 'any day'}; `tocsin ingest PATH…` fills it"
+        )
+    profiles = _history(work, day)
+    batches = read_objects(work.store, present[day], profiles.columns())
+    candidates = profiles.candidates(batches)
+    judged = work.verdict.judge(candidates)
+    done.days = [day]
+    done.count("candidates", len(candidates))
+    done.count("findings", judged.new)
+    if profiles.empty:
+        done.notes.append(f"no fingerprints are known from before {day}: only hosts with too many could be reported")
+    return done
+
+
+def profile_of(work: Work, address: str, days: list[date]) -> list[dict[str, object]]:
+    """Return the fingerprints a host presented in these days, the most frequent first.
+
+    Each is {role, field, fingerprint, flows, share (of the host's flows with this field), first, last}.
+    """
+    profiles = FingerprintProfiles(work.settings.fingerprint)
+    profiles.build(_of_host(table, address) for day in days for table in _read(work, day, profiles))
+    rows: list[dict[str, object]] = []
+    for role in HOST_COLUMN:
+        pairs = profiles.pairs(role)
+        mine = pairs.filter(pc.equal(pairs.column("host"), address)).to_pylist()
+        totals: dict[str, int] = {}
+        for pair in mine:
+            name = pair["fingerprint"].partition(":")[0]
+            totals[name] = totals.get(name, 0) + pair["count"]
+        for pair in sorted(mine, key=lambda pair: (-pair["count"], pair["fingerprint"])):
+            name, _, text = pair["fingerprint"].partition(":")
+            times = {
+                key: pa.scalar(pair[key], pa.timestamp("us", "UTC")).as_py().isoformat() for key in ("first", "last")
+            }
+            share = round(pair["count"] / totals[name], 4)
+            rows.append(
+                {"role": role, "field": name, "fingerprint": text, "flows": pair["count"], "share": share, **times}
+            )
+    return rows
+
+
+def profiles_of(work: Work, days: list[date]) -> FingerprintProfiles:
+    """Learn these days of the lake. Raises InputError when it has none of them."""
+    present = lake_days(work.store, work.domain)
+    chosen = [day for day in days if day in present]
+    if not chosen:
+        raise InputError(f"the lake of {work.domain!r} has no flows of these days; `tocsin status` shows what it has")
+    profiles = FingerprintProfiles(work.settings.fingerprint)
+    for number, day in enumerate(chosen):
+        work.progress("fingerprint build", number, len(chosen))
+        profiles.build(read_objects(work.store, present[day], profiles.columns()), days=[day.isoformat()])
+    work.progress("fingerprint build", len(chosen), len(chosen))
+    return profiles
+
+
+def wanted_days(work: Work, count: int | None = None, *, before: date | None = None) -> list[date]:
+    """Return the lake's newest so many days (`history_days`), those before a day where one is given."""
+    present = [day for day in lake_days(work.store, work.domain) if before is None or day < before]
+    newest = (before - timedelta(days=1)) if before else max(present, default=None)
+    if newest is None:
+        return []
+    return [day for day in present if day > newest - timedelta(days=count or work.settings.fingerprint.history_days)]
+
+
+def _history(work: Work, day: date) -> FingerprintProfiles:
+    wanted = wanted_days(work, before=day)
+    stored = load_profiles(work.store, work.domain)
+    same_days = stored is not None and stored.days == [item.isoformat() for item in wanted]
+    if (
+        stored is not None
+        and same_days
+        and stored.columns() == FingerprintProfiles(work.settings.fingerprint).columns()
+    ):
+        stored.settings = work.settings.fingerprint
+        return stored
+    return profiles_of(work, wanted) if wanted else FingerprintProfiles(work.settings.fingerprint)
+
+
+def _read(work: Work, day: date, profiles: FingerprintProfiles) -> Iterator[pa.Table]:
+    return read_day(work.store, work.domain, day, profiles.columns())
+
+
+def _of_host(table: pa.Table, address: str) -> pa.Table:
+    ends = [
+        pc.fill_null(pc.equal(table.column(name), address), pa.scalar(value=False)) for name in HOST_COLUMN.values()
+    ]
+    return table.filter(pc.or_(*ends))
