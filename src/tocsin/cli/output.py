@@ -1,6 +1,7 @@
 """How commands print: tables for people, JSON for programs, progress on standard error."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ def print_json_lines(values: Iterable[Any]) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; numbers are aligned right."""
+    """Print a table; numbers are aligned right, and text is printed as it is, without markup or control characters."""
     from rich.console import Console
     from rich.table import Table
 
@@ -38,11 +39,17 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell) for cell in row))
-    console = Console()
-    if not sys.stdout.isatty():
-        console = Console(width=160)
-    console.print(table)
+        table.add_row(*(_cell(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False).print(table)
+
+
+def printable(text: str) -> str:
+    """Return text without control characters: what comes out of traffic must not steer a terminal."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def _cell(cell: Any) -> str:
+    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else printable(str(cell))
 
 
 @contextmanager

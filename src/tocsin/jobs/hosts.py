@@ -1,0 +1,102 @@
+"""Hosts over a time range: the host score tables of several days made into one ranking."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tocsin.records.finding import Reason, rfc3339
+from tocsin.store import Store
+
+OTHER_DAYS = 0.2
+"""What a host's other days count beside its strongest: every host has a little evidence every day."""
+
+REASONS = 4
+
+_NAME = re.compile(r"hosts-(\d{4}-\d{2}-\d{2})\.parquet$")
+
+
+@dataclass(frozen=True)
+class HostRank:
+    """How anomalous a host was over some days.
+
+    raw: its strongest day's raw score plus a fifth of the others'. score: its strongest day's, 0 to 100.
+    day: the strongest day. days: on how many it was seen. flows: how many it had, where the tables say.
+    """
+
+    host: str
+    raw: float
+    score: float
+    day: date
+    days: int
+    flows: int
+    first: datetime | None
+    last: datetime | None
+    reasons: list[Reason] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, times as RFC 3339 text."""
+        times = {key: rfc3339(time) if time else None for key, time in (("first", self.first), ("last", self.last))}
+        return vars(self) | times | {"day": self.day.isoformat(), "reasons": [vars(each) for each in self.reasons]}
+
+
+def host_days(store: Store, domain: str) -> dict[date, list[str]]:
+    """Return the days that have host scores, oldest first, and their objects."""
+    found: dict[date, list[str]] = {}
+    for info in store.list(f"{domain}/score/hosts/"):
+        name = _NAME.search(info.path)
+        if name is not None:
+            found.setdefault(date.fromisoformat(name[1]), []).append(info.path)
+    return dict(sorted(found.items()))
+
+
+def choose_days(days: Iterable[date], *, since: date | None, until: date | None, newest: int | None) -> list[date]:
+    """Return the days within a range, both ends included; of these those less than `newest` days before the last."""
+    chosen = sorted(day for day in days if (since is None or day >= since) and (until is None or day <= until))
+    if newest is None or not chosen:
+        return chosen
+    return [day for day in chosen if day > chosen[-1] - timedelta(days=newest)]
+
+
+def rank_hosts(store: Store, paths: dict[date, list[str]]) -> list[HostRank]:
+    """Return the hosts of these days, most anomalous first.
+
+    A table holds host, raw, score, and where it has them reasons, flows, first and last.
+    """
+    by_host: dict[str, list[tuple[date, dict[str, Any]]]] = {}
+    for day, objects in sorted(paths.items()):
+        for path in objects:
+            with store.open(path) as handle:
+                table = pq.read_table(handle)
+            for row in table.to_pylist():
+                by_host.setdefault(row["host"], []).append((day, row))
+    ranked = [combine(host, rows) for host, rows in by_host.items()]
+    return sorted(ranked, key=lambda rank: (-rank.raw, rank.host))
+
+
+def combine(host: str, rows: list[tuple[date, dict[str, Any]]]) -> HostRank:
+    """Return one host's days as one: the strongest counts whole, the others a fifth, so that no quiet week adds up."""
+    ordered = sorted(rows, key=lambda item: (-item[1]["raw"], item[0]))
+    day, strongest = ordered[0]
+    firsts = [row["first"] for _, row in rows if row.get("first") is not None]
+    lasts = [row["last"] for _, row in rows if row.get("last") is not None]
+    return HostRank(
+        host=host,
+        raw=strongest["raw"] + OTHER_DAYS * sum(max(row["raw"], 0.0) for _, row in ordered[1:]),
+        score=max(row["score"] for _, row in rows),
+        day=day,
+        days=len({day for day, _ in rows}),
+        flows=sum(row.get("flows") or 0 for _, row in rows),
+        first=min(firsts, default=None),
+        last=max(lasts, default=None),
+        reasons=_reasons(strongest),
+    )
+
+
+def _reasons(row: dict[str, Any]) -> list[Reason]:
+    names = ("field", "seen", "expected", "share")
+    reasons = [Reason(**{name: reason[name] for name in names}) for reason in row.get("reasons") or []]
+    return sorted(reasons, key=lambda reason: -reason.share)[:REASONS]
