@@ -12,7 +12,29 @@ import pyarrow as pa
 
 PEAK_MS = 600_000
 
-AUTH_PORTS = (21, 22, 23, 110, 143, 445, 465, 587, 993, 995, 1433, 1521, 2222, 2323, 3306, 3389, 5432, 5900, 5985, 5986, 8291)
+AUTH_PORTS = (
+    21,
+    22,
+    23,
+    110,
+    143,
+    445,
+    465,
+    587,
+    993,
+    995,
+    1433,
+    1521,
+    2222,
+    2323,
+    3306,
+    3389,
+    5432,
+    5900,
+    5985,
+    5986,
+    8291,
+)
 """Services one logs in to."""
 
 ADMIN_PORTS = (22, 23, 135, 139, 445, 3389, 5900, 5985, 5986)
@@ -48,26 +70,28 @@ BEHAVIOURS = (
 NAMES = [behaviour.name for behaviour in BEHAVIOURS]
 BY_NAME = {behaviour.name: behaviour for behaviour in BEHAVIOURS}
 
-ACTIVITY = pa.struct([
-    ("behaviour", pa.string()),
-    ("proto", pa.string()),
-    ("daddr", pa.string()),
-    ("dport", pa.int32()),
-    ("bits", pa.float64()),
-    ("flows", pa.int64()),
-    ("peers", pa.int64()),
-    ("ports", pa.int64()),
-    ("failed", pa.int64()),
-    ("bytes_out", pa.int64()),
-    ("bytes_in", pa.int64()),
-    ("gap_ms", pa.float64()),
-    ("on_beat", pa.float64()),
-    ("same_size", pa.float64()),
-    ("users", pa.int64()),
-    ("peak", pa.int64()),
-    ("first", pa.timestamp("us", tz="UTC")),
-    ("last", pa.timestamp("us", tz="UTC")),
-])
+ACTIVITY = pa.struct(
+    [
+        ("behaviour", pa.string()),
+        ("proto", pa.string()),
+        ("daddr", pa.string()),
+        ("dport", pa.int32()),
+        ("bits", pa.float64()),
+        ("flows", pa.int64()),
+        ("peers", pa.int64()),
+        ("ports", pa.int64()),
+        ("failed", pa.int64()),
+        ("bytes_out", pa.int64()),
+        ("bytes_in", pa.int64()),
+        ("gap_ms", pa.float64()),
+        ("on_beat", pa.float64()),
+        ("same_size", pa.float64()),
+        ("users", pa.int64()),
+        ("peak", pa.int64()),
+        ("first", pa.timestamp("us", tz="UTC")),
+        ("last", pa.timestamp("us", tz="UTC")),
+    ]
+)
 """One thing a host did: the part of it that is not fixed by the behaviour (address, port) is null.
 
 flows: how many; peers, ports: distinct; failed: peers, ports or flows without an answer; users: hosts of ours that go to

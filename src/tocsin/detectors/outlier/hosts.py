@@ -7,20 +7,12 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.detector import BatchDetector, Scored, State
-from tocsin.detectors.outlier.behaviours import BEHAVIOURS, NAMES
+from tocsin.detectors.outlier.behaviours import BY_NAME, NAMES
+from tocsin.detectors.outlier.host_findings import HOSTS, candidates, evidence, host_table
+from tocsin.detectors.outlier.population import Population, host_score
 from tocsin.errors import ModelError
 
-PRIOR_HOSTS = 1.0
-"""Hosts that the built-in prior counts as: what a network of no known host is compared with."""
-
-MOST_GAIN = 2.0
-"""By how much a population in which nobody does the like can multiply a behaviour's own bits: a trifle stays a trifle."""
-
-NEARNESS = 1.5
-"""How fast another host's example stops excusing: bits lost a bit of difference."""
-
-OWN_NEARNESS = 4.0
-OWN_SHARE = 0.5
+__all__ = ["HOSTS", "HostDetector", "candidates", "evidence", "host_score", "host_table"]
 
 OTHERS_SHARE = 0.2
 """What a host's second and third most unusual behaviour add to its score, of their own bits."""
@@ -45,8 +37,8 @@ class HostDetector(BatchDetector):
 
     that is a tail estimate of the population smoothed by a Pareto kernel around each host, with the prior worth m hosts.
     The host itself is left out, on all days. Behaviours that a role explains are set against the host's own other days
-    alike, with a steeper kernel, and the weaker evidence counts. Evidence is at most 2 · b. A host's raw score is its strongest evidence plus a fifth
-    of the next two; a host that is not ours counts two fifths.
+    alike, with a steeper kernel, and the weaker evidence counts. Evidence is at most 2 · b. A host's raw score is its
+    strongest evidence plus a fifth of the next two; a host that is not ours counts two fifths.
 
     Cold start: without any other day the hosts of the same day are the population; a capture of one host rests on the prior.
     Missing values: a behaviour that a host did not show has 0 bits and no evidence.
@@ -111,17 +103,18 @@ class HostDetector(BatchDetector):
         for kind in (True, False):
             rows = np.flatnonzero(ours == kind)
             if rows.size:
-                result[rows] = base.of_kind(kind).evidence([hosts[i] for i in rows], [days[i] for i in rows], bits[rows])
+                result[rows] = base.of_kind(kind).evidence(
+                    [hosts[i] for i in rows], [days[i] for i in rows], bits[rows]
+                )
         return result
 
-    def tests(self, batch: pa.Table) -> float:
-        """Return how many host-behaviours this table was looked through for: what a finding's odds are multiplied by."""
-        return float(max(1, sum(counts[0] for counts in _populations(batch).values())) * len(NAMES))
+    def tests(self, batch: pa.Table) -> np.ndarray:
+        """Return how many hosts of its kind times behaviours were looked through, for each row: (n,) float64."""
+        return np.maximum(1.0, batch.column("population").to_numpy().astype(np.float64)) * len(NAMES)
 
     def expected(self, field_name: str) -> str:
         """Say in words what is normal for a behaviour, with what the baseline's own hosts reach."""
-        behaviour = BEHAVIOURS[NAMES.index(field_name)]
-        return behaviour.expected
+        return BY_NAME[field_name].expected
 
     def state(self) -> State:
         """Return the baseline: its hosts, days and bits."""
@@ -138,12 +131,16 @@ class HostDetector(BatchDetector):
     def restore(self, state: State) -> "HostDetector":
         """Take over a baseline. Raises ModelError when it is of another format or incomplete."""
         if state.get("format") != self.format or state.get("names") != NAMES:
-            raise ModelError(f"this host model has format {state.get('format')!r}; {self.format} with these behaviours is read")
+            raise ModelError(
+                f"this host model has format {state.get('format')!r}; {self.format} with these behaviours is read"
+            )
         try:
             self._hosts, self._days = list(state["hosts"]), list(state["days"])
             self._ours = np.asarray(state["ours"], np.bool_)
             self._bits = np.asarray(state["bits"], np.float32)
-            self._populations = {str(day): [int(count) for count in counts] for day, counts in state["populations"].items()}
+            self._populations = {
+                str(day): [int(count) for count in counts] for day, counts in state["populations"].items()
+            }
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the host model is incomplete: {error}") from error
         if self._bits.shape != (len(self._hosts), len(NAMES)) or len(self._days) != len(self._hosts):
@@ -172,70 +169,12 @@ class _Baseline:
     ) -> None:
         self.hosts, self.days, self.ours, self.bits, self.populations = hosts, days, ours, bits, populations
 
-    def of_kind(self, ours: bool) -> "_Population":
+    def of_kind(self, ours: bool) -> Population:
         rows = np.flatnonzero(self.ours == ours)
         count = sum(counts[0 if ours else 1] for counts in self.populations.values())
-        return _Population(
+        return Population(
             [self.hosts[i] for i in rows], [self.days[i] for i in rows], self.bits[rows].astype(np.float64), count
         )
-
-
-class _Population:
-    """Hosts of one kind on some days, with the bits of each behaviour."""
-
-    def __init__(self, hosts: list[str], days: list[str], bits: np.ndarray, count: int) -> None:
-        self._bits, self._days = bits, days
-        self._count = max(count, len(hosts))
-        self._rows: dict[str, list[int]] = {}
-        for i, host in enumerate(hosts):
-            self._rows.setdefault(host, []).append(i)
-
-    def evidence(self, hosts: list[str], days: list[str], bits: np.ndarray) -> np.ndarray:
-        """Return the evidence of these hosts: (n, behaviours) float64, bits."""
-        result = np.zeros(bits.shape)
-        for column in range(bits.shape[1]):
-            active = np.flatnonzero(bits[:, column] > 0)
-            if not active.size:
-                continue
-            values = bits[active, column]
-            mass = _kernel_sum(np.sort(self._bits[:, column][self._bits[:, column] > 0]), values)
-            for place, i in enumerate(active):
-                own = self._rows.get(hosts[i], [])
-                result[i, column] = self._leave_out(column, values[place], mass[place], own, days[i])
-        return result
-
-    def _leave_out(self, column: int, value: float, mass: float, own: list[int], day: str) -> float:
-        mine = self._bits[own, column]
-        others = max(0.0, mass - float(_near(mine, value, NEARNESS).sum()))
-        count = max(0, self._count - len(own))
-        tail = (PRIOR_HOSTS * 2.0**-value + others) / (PRIOR_HOSTS + count)
-        if BEHAVIOURS[column].excused_by_history:
-            history = self._bits[[i for i in own if self._days[i] != day], column]
-            if history.size:
-                tail = max(tail, OWN_SHARE * float(_near(history, value, OWN_NEARNESS).mean()))
-        return float(min(MOST_GAIN * value, max(0.0, -np.log2(min(1.0, tail)))))
-
-
-def host_score(raw: np.ndarray, tests: float) -> np.ndarray:
-    """Return the score of raw bits: 100 · (1 - tests · 2^-bits), 0 where chance alone would do it.
-
-    99.9 therefore says: among as many hosts and behaviours as were looked at, chance does this once in a thousand times.
-    """
-    return np.asarray(100.0 * (1.0 - np.minimum(1.0, tests * 2.0 ** -np.asarray(raw, np.float64))))
-
-
-def _near(examples: np.ndarray, value: float, nearness: float) -> np.ndarray:
-    return np.asarray(np.where(examples > 0, np.minimum(1.0, 2.0 ** (nearness * (examples - value))), 0.0))
-
-
-def _kernel_sum(examples: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return Σ_j min(1, 2^(NEARNESS · (b_j - v))) for each value, examples: (n,) sorted. In logarithms, so that nothing overflows."""
-    if not examples.size:
-        return np.zeros(values.size)
-    logs = np.logaddexp2.accumulate(NEARNESS * examples)
-    place = np.searchsorted(examples, values, side="left")
-    below = np.where(place > 0, 2.0 ** (logs[np.maximum(place, 1) - 1] - NEARNESS * values), 0.0)
-    return np.asarray(below + (examples.size - place))
 
 
 def _combine(evidence: np.ndarray) -> np.ndarray:
@@ -255,7 +194,12 @@ def _flags(table: pa.Table) -> np.ndarray:
 def _populations(table: pa.Table) -> dict[str, list[int]]:
     """Return day -> [hosts of ours, other hosts] of a profile table."""
     result: dict[str, list[int]] = {}
-    rows = table.select(["day", "ours", "population"]).group_by(["day", "ours"]).aggregate([("population", "max")]).to_pylist()
+    rows = (
+        table.select(["day", "ours", "population"])
+        .group_by(["day", "ours"])
+        .aggregate([("population", "max")])
+        .to_pylist()
+    )
     for row in rows:
         result.setdefault(str(row["day"]), [0, 0])[0 if row["ours"] else 1] = int(row["population_max"])
     return result

@@ -67,7 +67,9 @@ def _claim(connection: Any, text: str) -> None:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
-        raise SettingsError(f"home network {text!r}: must be an address with a prefix length, such as 10.0.0.0/8") from error
+        raise SettingsError(
+            f"home network {text!r}: must be an address with a prefix length, such as 10.0.0.0/8"
+        ) from error
     low, high = int(network.network_address), int(network.broadcast_address)
     if network.version == 4:
         connection.execute("UPDATE addresses SET ours = true WHERE v4 BETWEEN ? AND ?", [low, high])

@@ -215,14 +215,16 @@ def _beats_of(rows: pa.Table) -> pa.Table:
     starts = np.flatnonzero(np.r_[True, contact[1:] != contact[:-1]])
     edges = np.r_[starts, contact.size].astype(np.int64)
     measured = beat(edges, times, sizes.astype(np.float64), BURST_MS)
-    return pa.table({
-        "contact": contact[starts],
-        "gap_ms": measured[:, 0],
-        "gaps": measured[:, 1],
-        "on_beat": measured[:, 2],
-        "same_size": measured[:, 3],
-        "peak": _peaks(edges, times),
-    })
+    return pa.table(
+        {
+            "contact": contact[starts],
+            "gap_ms": measured[:, 0],
+            "gaps": measured[:, 1],
+            "on_beat": measured[:, 2],
+            "same_size": measured[:, 3],
+            "peak": _peaks(edges, times),
+        }
+    )
 
 
 def _peaks(edges: np.ndarray, times: np.ndarray) -> np.ndarray:
