@@ -192,9 +192,10 @@ class Normaliser:
     def encode(self, columns: list[np.ndarray | None], start: int, end: int) -> np.ndarray:
         """Return the codes of rows start to end: (d, end - start) uint16."""
         codes = np.zeros((len(columns), end - start), np.uint16)
-        for row, name, values in zip(codes, self.names, columns, strict=True):
-            if values is not None:
-                self.tables[name].encode(values[start:end], row)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for row, name, values in zip(codes, self.tables, columns, strict=True):
+                if values is not None:
+                    self.tables[name].encode(values[start:end], row)
         return codes
 
     def lookup(self, attribute: str) -> np.ndarray:
@@ -222,7 +223,9 @@ class Normaliser:
         for position, spec in enumerate(self.fields):
             table = self.tables[spec.name]
             meta = {"format": self.format, "kind": spec.kind, "position": position, **table.meta()}
-            out[spec.name] = table.to_table().replace_schema_metadata({_META: json.dumps(meta, sort_keys=True).encode()})
+            out[spec.name] = table.to_table().replace_schema_metadata(
+                {_META: json.dumps(meta, sort_keys=True).encode()}
+            )
         return out
 
     @classmethod
@@ -271,7 +274,9 @@ class Normaliser:
         if isinstance(counts, NumericCounts):
             return counts.learn(self._num_bins, self._histogram_type)
         sample = self.sample
-        return counts.learn(sample.column(spec.name) if sample is not None and spec.name in sample.column_names else None)
+        return counts.learn(
+            sample.column(spec.name) if sample is not None and spec.name in sample.column_names else None
+        )
 
 
 class _Learning:
@@ -328,7 +333,9 @@ class _Learning:
         if batch.num_rows == 0:
             return
         for name, counts in self._counts.items():
-            counts.add(batch.column(name) if name in names else pa.chunked_array([pa.nulls(batch.num_rows, pa.float64())]))
+            counts.add(
+                batch.column(name) if name in names else pa.chunked_array([pa.nulls(batch.num_rows, pa.float64())])
+            )
         self._sample.add(batch.select(names))
 
 
@@ -338,7 +345,9 @@ def _meta(name: str, table: pa.Table) -> dict[str, Any]:
     except (KeyError, ValueError) as error:
         raise ModelError(f"table {name!r} is no normalisation table; run extract again") from error
     if meta.get("format") != Normaliser.format:
-        raise ModelError(f"table {name!r} has format {meta.get('format')!r}, not {Normaliser.format}; run extract again")
+        raise ModelError(
+            f"table {name!r} has format {meta.get('format')!r}, not {Normaliser.format}; run extract again"
+        )
     return meta
 
 

@@ -6,10 +6,12 @@ together: the places of a record's values (0 to 1, so that no unit counts for mo
 principal axes of the training rows, and each axis has a histogram of its own, as in LODA (Pevný 2016), which projects on
 random axes; principal axes need fewer and are the same every time.
 
-    score(x) = Σ_j b_j(x_j) + d · Σ_a w_a · B_a(v_a · (u(x) - ū)),   w_a = √λ_a / Σ √λ
+    score(x) = Σ_j b_j(x_j) + d · Σ_a w_a · B_a(v_a · (u(x) - ū)),   w_a = λ_a^¼ / Σ λ^¼
 
 with d fields, b_j and B_a the bits of the bin above their mean over the training rows, u the places, and λ_a the variance
-along axis a. Single values and combinations of values thus count the same in all. 0 is a usual record.
+along axis a. Single values and combinations of values thus count the same in all; the power lies between that of a plain
+distance (an axis counts by its spread, LODA's implicit weight) and that of a whitened one (every axis counts the same,
+so that axes of mere noise do too). 0 is a usual record.
 """
 
 from dataclasses import dataclass
@@ -24,14 +26,16 @@ from tocsin.detectors.outlier.spans import over_spans
 from tocsin.errors import ModelError
 from tocsin.kernels.histograms import explain_rows, project_rows, score_rows
 
-AXES = 24
+AXES = 32
 """Most axes that are used."""
 
-VARIANCE = 0.99
+VARIANCE = 0.999
 """Share of the variance that the axes cover."""
 
 AXIS_BINS = 10
-POWER=0.5
+
+POWER = 0.25
+"""Weight of an axis: its variance to this power."""
 
 
 @dataclass

@@ -34,7 +34,8 @@ class NumericCounts:
 
     def add(self, column: pa.ChunkedArray) -> None:
         """Count a column's values."""
-        count_cells(_floats(numbers(column)), self.offset, self.counts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            count_cells(_floats(numbers(column)), self.offset, self.counts)
 
     def learn(self, num_bins: int, histogram_type: str) -> "NumericTable":
         """Return what the counts say."""
@@ -79,9 +80,8 @@ class NumericTable:
         return numbers(column)
 
     def encode(self, values: np.ndarray, codes: np.ndarray) -> None:
-        """Write the code of each value: (n,) numbers, (n,) uint16."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            encode_cells(_floats(values), self.offset, self._lookup, codes)
+        """Write the code of each value: (n,) numbers, (n,) uint16. What overflows float32 counts as infinite."""
+        encode_cells(_floats(values), self.offset, self._lookup, codes)
 
     @property
     def tops(self) -> list[str]:
@@ -127,7 +127,14 @@ class NumericTable:
     @classmethod
     def from_table(cls, table: pa.Table, meta: dict[str, Any]) -> "NumericTable":
         """Take over what `to_table` and `meta` returned."""
-        names = {"start": np.int32, "lower": np.float64, "upper": np.float64, "rows": np.int64, "bits": np.float32, "place": np.float32}
+        names = {
+            "start": np.int32,
+            "lower": np.float64,
+            "upper": np.float64,
+            "rows": np.int64,
+            "bits": np.float32,
+            "place": np.float32,
+        }
         arrays = [table.column(name).to_numpy().astype(kind) for name, kind in names.items()]
         return cls(float(meta["offset"]), *arrays)
 

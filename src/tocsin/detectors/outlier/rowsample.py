@@ -54,7 +54,9 @@ class RowSample:
 def _mix(numbers: np.ndarray, seed: int) -> np.ndarray:
     """Hash numbers with the finaliser of SplitMix64 (Steele, Lea, Flood 2014): (n,) uint64."""
     with np.errstate(over="ignore"):
-        z = (numbers + np.uint64(seed % 2**32) * np.uint64(0x2545F4914F6CDD1D) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (numbers + np.uint64(seed % 2**32) * np.uint64(0x2545F4914F6CDD1D) + np.uint64(1)) * np.uint64(
+            0x9E3779B97F4A7C15
+        )
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(z ^ (z >> np.uint64(31)))

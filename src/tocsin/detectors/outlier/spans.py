@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-SPAN_ROWS = 4096
+SPAN_ROWS = 8192
 """Rows a piece: their codes stay in the second cache."""
 
 
