@@ -236,9 +236,10 @@ HEAVY = ("numba", "pyarrow", "sqlalchemy", "duckdb", "sklearn", "obstore", "scip
     [
         "import tocsin",
         "import sys; sys.argv = ['tocsin', '--help']\nfrom tocsin.cli import cli\ncli(standalone_mode=False)",
+        "import sys; sys.argv = ['tocsin', '-v', '-h']\nfrom tocsin.cli import cli\ncli(standalone_mode=False)",
         "import sys; sys.argv = ['tocsin', '--version']\nfrom tocsin.cli import cli\ncli(standalone_mode=False)",
     ],
-    ids=["import", "--help", "--version"],
+    ids=["import", "--help", "-v -h", "--version"],
 )
 def test_nothing_heavy_is_imported_before_a_command_needs_it(code):
     probe = f"{code}\nimport sys\nprint('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"

@@ -64,7 +64,8 @@ class LazyGroup(click.RichGroup):
 
 
 def _asks_for_group_help(arguments: list[str]) -> bool:
-    return not arguments or arguments == ["--help"]
+    """Say whether nothing but the list of commands is wanted, so that none of them needs to be imported."""
+    return not arguments or (arguments[-1] in ("--help", "-h") and not COMMANDS.keys() & set(arguments))
 
 
 def _with_verbosity(command: click.Command) -> click.Command:
