@@ -6,10 +6,13 @@ A source is pure reading: it knows nothing of the store, of what was read before
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+
+from tocsin.errors import InputError
 
 SOURCES = {
     "zeek": "tocsin.sources.zeek:ZeekSource",
@@ -80,3 +83,12 @@ class Source(ABC):
         growing: somebody still writes it, so that an unfinished last line (and an empty file) waits.
         Raises InputError, naming the file and the remedy, when nothing in it can be used.
         """
+
+
+def load_source(name: str) -> type[Source]:
+    """Return the class of a registered source. Raises InputError when there is none of this name."""
+    if name not in SOURCES:
+        raise InputError(f"format {name!r}: choose from {', '.join(SOURCES)}, csv:NAME")
+    module, _, attribute = SOURCES[name].partition(":")
+    source: type[Source] = getattr(import_module(module), attribute)
+    return source

@@ -42,7 +42,9 @@ class Rows:
         """Reject rows that lack a value a flow must have. names: our name -> theirs."""
         for name in MANDATORY:
             column = self.columns[name]
-            empty = pc.is_null(column) if column.type == TIMESTAMP else pc.fill_null(pc.equal(column, ""), fill_value=True)
+            empty = (
+                pc.is_null(column) if column.type == TIMESTAMP else pc.fill_null(pc.equal(column, ""), fill_value=True)
+            )
             for index in np.flatnonzero(np.asarray(empty)).tolist():
                 self.reject(index, f"no {names.get(name, name)}")
 

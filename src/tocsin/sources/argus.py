@@ -21,6 +21,7 @@ from tocsin.sources.lines import (
     read_table,
     rejected_rows,
     rejections,
+    without_header,
 )
 
 _THEIRS = {field.name: theirs for theirs, field in ARGUS.items() if field.name in MANDATORY}
@@ -38,6 +39,7 @@ class ArgusSource(LineSource):
     """
 
     name = "argus"
+    titled = True
 
     @classmethod
     def recognises(cls, head: bytes, path: Path) -> bool:
@@ -47,7 +49,7 @@ class ArgusSource(LineSource):
 
     def cut(self, path: Path, block: Block, header: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any]]]:
         """Take the first line as header."""
-        lines, header = without_header(path, block, header)
+        lines, header = without_header(block, header)
         if "fields" in header and (absent := [name for name in _THEIRS.values() if name not in header["fields"]]):
             raise missing(path, absent, ", ".join(header["fields"]))
         if lines.data:
@@ -70,20 +72,6 @@ class ArgusSource(LineSource):
         rows.require(_THEIRS)
         rows.check_addresses()
         return Parsed(rows.table(), rejections(piece, rejected_rows(rows, numbers) + wrong))
-
-
-def without_header(path: Path, block: Block, header: dict[str, Any]) -> tuple[Block, dict[str, Any]]:
-    """Take the column names from a file's first line, where they are not known yet; return the lines after it."""
-    if "fields" in header:
-        return block, header
-    data = block.data
-    stop = data.find(b"\n") + 1 or len(data)
-    if not data[:stop].strip():
-        return Block(block.offset + stop, block.line + 1, data[stop:], block.terminated), header
-    names = data[:stop].strip().decode("utf-8-sig", errors="backslashreplace").split(",")
-    names = [name.strip().strip('"') for name in names]
-    unique = [name if name not in names[:index] else f"{name}_{index + 1}" for index, name in enumerate(names)]
-    return Block(block.offset + stop, block.line + 1, data[stop:], block.terminated), {"fields": unique}
 
 
 def _icmp_as_ports(texts: dict[str, pa.Array]) -> None:

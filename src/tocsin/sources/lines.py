@@ -1,11 +1,12 @@
 """What the sources of line formats share: blocks, headers, resume positions, the unfinished last line."""
 
+import hashlib
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,13 @@ from tocsin.source import Batch, Rejected, Source
 from tocsin.sources.blocks import BLOCK_BYTES, Block, Stream, parse_in_order, read_blocks
 
 _TEXT_KEPT = 500
+CHECKED_BYTES = 4096
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
+
+
+def fingerprint(data: bytes) -> dict[str, Any]:
+    """Return size and hash of the bytes before a position, by which a file is known again."""
+    return {"size": len(data), "hash": hashlib.blake2b(data, digest_size=16).hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Piece:
             "offset": self.block.offset + len(self.block.data),
             "line": self.block.line + lines,
             "header": self.header,
+            "check": fingerprint(self.block.data[-CHECKED_BYTES:]),
         }
         if not self.block.terminated:
             position["open"] = True
@@ -61,6 +69,8 @@ class LineSource(Source):
     """A source of lines. Reading goes on at any line; blocks are parsed on threads and come out in order."""
 
     appendable = True
+    titled: ClassVar[bool] = False
+    """Whether the first line names the columns."""
 
     def __init__(self, *, workers: int = 1, block_bytes: int = BLOCK_BYTES) -> None:
         self.workers = workers
@@ -79,7 +89,8 @@ class LineSource(Source):
         position = position or {"offset": 0, "line": 1, "header": {}}
         pieces = self._pieces(stream, position, until, growing)
         for batch in parse_in_order(pieces, lambda piece: self._batch(path, piece), self.workers):
-            position = batch.position
+            position = batch.position or position
+            batch.position = position
             yield batch
         if stream.warning:
             note = f"{path}: {stream.warning}; the rows before that were read"
@@ -122,8 +133,7 @@ class LineSource(Source):
         parsed = self.parse(path, piece)
         if not piece.block.terminated and not parsed.table.num_rows and parsed.rejected:
             note = f"{path}:{piece.block.line}: the last line breaks off; it is read once it is complete"
-            start = {"offset": piece.block.offset, "line": piece.block.line, "header": piece.header}
-            return Batch("flow", NOTHING, start, warnings=[note])
+            return Batch("flow", NOTHING, {}, warnings=[note])
         return Batch(
             "flow",
             parsed.table,
@@ -197,7 +207,10 @@ def read_table(
 
 
 def rejections(piece: Piece, reasons: list[tuple[int, str]]) -> list[Rejected]:
-    """Return the rows set aside, in the order of their lines; blank lines are nothing. reasons: (line in the piece, why)."""
+    """Return the rows set aside, in the order of their lines; blank lines are nothing.
+
+    reasons: the line in the piece, 0-based, and why.
+    """
     if not reasons:
         return []
     lines = piece.data.split(b"\n")
@@ -218,7 +231,9 @@ def rejected_rows(rows: Rows, numbers: np.ndarray) -> list[tuple[int, str]]:
 def missing(path: Path, names: list[str], known: str) -> InputError:
     """Say that mandatory columns are missing."""
     plural = "s" if len(names) > 1 else ""
-    return InputError(f"{path}: the column{plural} {', '.join(names)} {'are' if plural else 'is'} missing; it has {known}")
+    return InputError(
+        f"{path}: the column{plural} {', '.join(names)} {'are' if plural else 'is'} missing; it has {known}"
+    )
 
 
 def first_line(head: bytes) -> bytes:
@@ -232,3 +247,20 @@ def first_line(head: bytes) -> bytes:
 def shown(value: Any) -> str:
     """Return a value as a message shows it."""
     return shorten(value)
+
+
+def column_names(line: bytes) -> list[str]:
+    """Return the column names of a comma-separated header line, each different from those before it."""
+    names = [name.strip().strip('"').strip() for name in line.decode("utf-8-sig", errors="backslashreplace").split(",")]
+    return [name if name not in names[:index] else f"{name}_{index + 1}" for index, name in enumerate(names)]
+
+
+def without_header(block: Block, header: dict[str, Any]) -> tuple[Block, dict[str, Any]]:
+    """Take the column names from a file's first line, where they are not known yet; return the lines after it."""
+    while "fields" not in header and block.data:
+        stop = block.data.find(b"\n") + 1 or len(block.data)
+        line = block.data[:stop].strip()
+        block = Block(block.offset + stop, block.line + 1, block.data[stop:], block.terminated)
+        if line:
+            header = {"fields": column_names(line)}
+    return block, header

@@ -204,8 +204,7 @@ def _cut_last(texts: dict[str, pa.Array], names: list[str], unset: str) -> dict[
         padded = pc.if_else(enough, parts, pa.scalar([""] * len(names), parts.type))
         value = pc.if_else(enough, pc.list_element(padded, index), pa.scalar(None, pa.string()))
         texts[name] = pc.if_else(pc.equal(value, unset), pa.scalar(None, pa.string()), value)
-    nulls = {name: pc.if_else(pc.equal(text, unset), pa.scalar(None, pa.string()), text) for name, text in texts.items()}
-    return nulls
+    return {name: pc.if_else(pc.equal(text, unset), pa.scalar(None, pa.string()), text) for name, text in texts.items()}
 
 
 def _unescape(text: pa.Array) -> pa.Array:
