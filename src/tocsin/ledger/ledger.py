@@ -46,8 +46,12 @@ class Ledger:
         self._clock = clock
         self._database = Database(url)
         self.shown = self._database.shown
-        with self._database.writing() as connection:
-            self.version = migrate(connection, clock)
+        try:
+            with self._database.writing() as connection:
+                self.version = migrate(connection, clock)
+        except BaseException:
+            self._database.close()
+            raise
 
     def close(self) -> None:
         """Close every connection."""
@@ -78,17 +82,14 @@ class Ledger:
 
     def _upsert(self, connection: sa.Connection, finding: Finding, deliver_to: Sequence[str]) -> bool:
         row = finding_row(finding)
-        insert = self._database.insert(schema.findings).values(row).on_conflict_do_nothing()
-        is_new = connection.execute(insert).rowcount == 1
-        sighting = self._database.insert(schema.sightings).values(
-            finding_id=row["id"], start=finding.start, end=finding.end, record_count=finding.record_count
-        )
+        is_new = self._add(connection, schema.findings, row)
         old: Finding | None = None
         if not is_new:
             # The lock (PostgreSQL's; SQLite's transaction has the whole file) keeps another's change from being lost.
             query = sa.select(schema.findings).where(schema.findings.c.id == row["id"]).with_for_update()
             old = to_finding(connection.execute(query).mappings().one())
-        is_unseen = connection.execute(sighting.on_conflict_do_nothing()).rowcount == 1
+        seen = {name: row[name] for name in ("start", "end", "record_count")}
+        is_unseen = self._add(connection, schema.sightings, {"finding_id": row["id"], **seen})
         is_news = not finding.suppressed_by
         if old is not None:
             changes = _merge(old, finding, row, is_unseen)
@@ -98,8 +99,7 @@ class Ledger:
                 change = schema.findings.update().where(schema.findings.c.id == row["id"])
                 connection.execute(change.values(changes))
         for place in deliver_to if is_news else ():
-            waiting = self._database.insert(schema.deliveries).values(finding_id=row["id"], place=place)
-            connection.execute(waiting.on_conflict_do_nothing())
+            self._add(connection, schema.deliveries, {"finding_id": row["id"], "place": place})
         return is_new
 
     def undelivered(self, place: str, limit: int = 1000) -> list[Finding]:
@@ -226,9 +226,8 @@ class Ledger:
     def add_suppression(self, suppression: Suppression) -> None:
         """Keep a new rule. Raises LedgerError when its id is there already."""
         row = {key: clean(value) if isinstance(value, str) else value for key, value in asdict(suppression).items()}
-        insert = self._database.insert(schema.suppressions).values(row).on_conflict_do_nothing()
         with self._database.writing() as connection:
-            if connection.execute(insert).rowcount == 0:
+            if not self._add(connection, schema.suppressions, row):
                 raise LedgerError(f"there is a suppression {suppression.id!r} already")
 
     def suppressions(self, active_at: datetime | None = None) -> list[Suppression]:
@@ -285,8 +284,7 @@ class Ledger:
         new = 0
         with self._database.writing() as connection:
             for finding_id in sorted(set(ids)):
-                insert = self._database.insert(schema.dropped).values(finding_id=finding_id)
-                new += connection.execute(insert.on_conflict_do_nothing()).rowcount
+                new += self._add(connection, schema.dropped, {"finding_id": finding_id})
             if new:
                 connection.execute(self._count_dropped(domain, detector, day, new))
         return new
@@ -350,6 +348,12 @@ class Ledger:
             return connection.execute(change.values(values)).rowcount if dead else 0
 
     # Queries
+
+    def _add(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
+        """Insert a row unless its key is there; tell whether it was not."""
+        insert = self._database.insert(table).values(row).on_conflict_do_nothing()
+        # Drivers do not agree on an insert's row count; the row that it returns is sure.
+        return connection.execute(insert.returning(sa.literal(1))).first() is not None
 
     def _rows(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
         with self._database.reading() as connection:
