@@ -57,6 +57,7 @@ _ATTACKS_HELP = "Kinds to plant, with commas, or none: scan, portscan, bruteforc
 @click.pass_obj
 def generate(
     app: App,
+    /,
     days: int,
     start: datetime | None,
     out: Path | None,
