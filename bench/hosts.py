@@ -76,7 +76,7 @@ def main(millions: int) -> None:
     HostDetector().fit([]).score(profile)
     scored = time.perf_counter() - begun
     print(
-        f"{millions} M flows: profile {wall:.1f} s wall, {cpu:.1f} s processor, without making the flows ({made[0]:.1f} s)"
+        f"{millions} M flows: profile {wall:.1f} s wall, {cpu:.1f} s processor, making flows ({made[0]:.1f} s) left out"
     )
     print(f"{profile.num_rows} hosts scored in {scored:.2f} s; largest memory {after.ru_maxrss / 1024:.0f} MiB,")
     print(f"of which {before.ru_maxrss / 1024:.0f} MiB before the run")

@@ -13,7 +13,7 @@ SAME = 0.1
 
 @kernel
 def near_median(values: np.ndarray, near: float) -> tuple[float, float]:
-    """Return the median of values: (n,) float64, sorted, n ≥ 1, and the share of them within `near` of it, relatively."""
+    """Return the median of values: (n,) float64, sorted, n ≥ 1, and the share within `near` of it, relatively."""
     n = values.shape[0]
     median = values[n // 2] if n % 2 else 0.5 * (values[n // 2 - 1] + values[n // 2])
     low = np.searchsorted(values, median * (1.0 - near), side="left")

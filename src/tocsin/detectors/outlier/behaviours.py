@@ -1,8 +1,8 @@
 """The behaviours of a host that are measured, each as bits: how unusual it would be on an ordinary network.
 
 A behaviour has one understandable statistic x (addresses tried in vain, logins in ten minutes, bytes sent out, …). Its
-prior is a Pareto tail, the usual shape of what hosts do in a day: P(X > x) = (x / unit)^-steep, so bits = steep · log2(x / unit),
-never under 0. The host detector sets these bits against what the other hosts of the network do.
+prior is a Pareto tail, the usual shape of what hosts do in a day: P(X > x) = (x / unit)^-steep, so bits are
+steep · log2(x / unit), never under 0. The host detector sets these bits against what the other hosts of the network do.
 """
 
 from dataclasses import dataclass
@@ -37,35 +37,50 @@ AUTH_PORTS = (
 )
 """Services one logs in to."""
 
+SHELL_PORTS = (21, 22, 23, 2222, 2323, 3389, 5900, 5985, 5986, 8291)
+"""Those of them that people use rather than programs."""
+
 ADMIN_PORTS = (22, 23, 135, 139, 445, 3389, 5900, 5985, 5986)
 """Services through which a host is administered, or taken over."""
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One behaviour: where its tail begins (`unit`), how steeply it falls, and whether one's own history excuses it.
+    """One behaviour: where its tail begins (`unit`), how steeply it falls, and what excuses it.
 
-    An attack that goes on for days must not become the host's own normal: only behaviours that a role explains
-    (a mail server mails, a backup host sends) are measured against the host's other days.
+    excused_by_history: an attack that goes on for days must not become the host's own normal; only behaviours that a
+    role explains (a mail server mails, a backup host sends) are measured against the host's other days.
+    outbreak: few hosts have an innocent reason for it, so a handful that do it on one day do not excuse each other.
     """
 
     name: str
     unit: float
     steep: float
-    excused_by_history: bool
     expected: str
+    excused_by_history: bool = False
+    outbreak: bool = False
 
 
 BEHAVIOURS = (
-    Behaviour("address-scan", 5, 3.0, False, "few addresses that do not answer on one port"),
-    Behaviour("port-scan", 8, 3.0, False, "few ports of one address that do not answer"),
-    Behaviour("brute-force", 8, 3.0, False, "few short connections to one login service in ten minutes"),
-    Behaviour("beacon", 1, 1.0, False, "no contact in a steady rhythm to a place that few others go to"),
-    Behaviour("exfiltration", 2e6, 1.4, True, "little sent to one outside address, and less than comes back"),
-    Behaviour("lateral-movement", 4, 2.5, True, "few hosts of our own reached on administration ports"),
-    Behaviour("flood", 100, 2.0, False, "few unanswered flows to one address in ten minutes"),
-    Behaviour("mail-fan-out", 4, 2.0, True, "mail sent through one or two servers"),
-    Behaviour("dns-tunnel", 1000, 2.0, True, "few DNS questions to a resolver that others do not use"),
+    Behaviour("address-scan", 5, 3.0, "few addresses that do not answer on one port", outbreak=True),
+    Behaviour("port-scan", 8, 3.0, "few ports of one address that do not answer", outbreak=True),
+    Behaviour("brute-force", 8, 3.0, "few short connections to one login service in ten minutes", outbreak=True),
+    Behaviour("beacon", 1, 1.0, "no contact in a steady rhythm to a place that few others go to"),
+    Behaviour(
+        "exfiltration",
+        2e6,
+        1.4,
+        "little sent to one outside address, and less than comes back",
+        excused_by_history=True,
+    ),
+    Behaviour(
+        "lateral-movement", 4, 2.5, "few hosts of our own reached on administration ports", excused_by_history=True
+    ),
+    Behaviour("flood", 100, 2.0, "few unanswered flows to one address in ten minutes", outbreak=True),
+    Behaviour("mail-fan-out", 4, 2.0, "mail sent through one or two servers", excused_by_history=True),
+    Behaviour(
+        "dns-tunnel", 1000, 2.0, "few DNS questions to a resolver that others do not use", excused_by_history=True
+    ),
 )
 NAMES = [behaviour.name for behaviour in BEHAVIOURS]
 BY_NAME = {behaviour.name: behaviour for behaviour in BEHAVIOURS}
@@ -94,8 +109,8 @@ ACTIVITY = pa.struct(
 )
 """One thing a host did: the part of it that is not fixed by the behaviour (address, port) is null.
 
-flows: how many; peers, ports: distinct; failed: peers, ports or flows without an answer; users: hosts of ours that go to
-the same place; peak: most flows in ten minutes; gap_ms: median time between contacts; on_beat, same_size: share of
+flows: how many; peers, ports: distinct; failed: peers, ports or flows without an answer; users: hosts of ours that go
+to the same place; peak: most flows in ten minutes; gap_ms: median time between contacts; on_beat, same_size: share of
 gaps and of sizes near their medians.
 """
 
@@ -115,18 +130,20 @@ def _bits(name: str, statistic: str) -> str:
 # as much for a scan as each success says against it (threshold random walk: Jung, Paxson, Berger, Balakrishnan 2004,
 # section 5). A file-sharing host fails too, but on as many ports as it has peers: `focus` is the share of its failures
 # on its eight busiest ports. Unanswered UDP counts less: games, telephony and name services ask many in vain.
+_NET_FAILURES = "(2 * failed - peers) * pow(focus, 3) * CASE WHEN proto = 'udp' THEN 0.3 ELSE 1 END"
 _ADDRESS_SCAN = f"""
     WITH tried AS (
       SELECT s, proto, port, count(*) AS peers, count_if(unanswered = n) AS failed, sum(n) AS flows,
              sum(out) AS bytes_out, sum(back) AS bytes_in, {_TIMES}
-      FROM contacts GROUP BY s, proto, port
+      FROM contacts WHERE proto IN ('tcp', 'udp', 'sctp') OR proto LIKE '%icmp%' GROUP BY s, proto, port
     ), focused AS (
       SELECT s, sum(failed) FILTER (place <= 8) / sum(failed) AS focus
-      FROM (SELECT s, failed, row_number() OVER (PARTITION BY s ORDER BY failed DESC) AS place FROM tried WHERE failed > 0)
+      FROM (SELECT s, failed, row_number() OVER (PARTITION BY s ORDER BY failed DESC) AS place FROM tried
+            WHERE failed > 0)
       GROUP BY s
     )
     SELECT s, proto, port AS dport, peers, failed, flows, bytes_out, bytes_in, first, last,
-           {_bits("address-scan", "(2 * failed - peers) * pow(focus, 3) * CASE WHEN proto = 'udp' THEN 0.3 ELSE 1 END")} AS bits
+           {_bits("address-scan", _NET_FAILURES)} AS bits
     FROM tried JOIN focused USING (s)
 """
 
@@ -137,18 +154,21 @@ _PORT_SCAN = f"""
     FROM contacts WHERE proto IN ('tcp', 'udp') GROUP BY s, proto, d HAVING count(*) > {BY_NAME["port-scan"].unit}
 """
 
+# Applications, too, open many short connections to databases and mail stores, but of differing sizes.
+_GUESSES = f"""peak * pow(brief / n, 2)
+    * CASE WHEN port IN {SHELL_PORTS} THEN 0.3 + 0.7 * same_size ELSE same_size * same_size END"""
 _BRUTE_FORCE = f"""
-    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, peak, same_size,
-           {_ONE_TIME},
-           {_bits("brute-force", "peak * pow(brief / n, 2) * (0.3 + 0.7 * same_size)")} AS bits
+    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, peak,
+           same_size, {_ONE_TIME},
+           {_bits("brute-force", _GUESSES)} AS bits
     FROM contacts JOIN beats ON contact = hash(s, d, proto, port) WHERE proto = 'tcp' AND port IN {AUTH_PORTS}
 """
 
 # Regular contact is innocent when many hosts make it (updates, mail, time) and when the service is made of it;
 # a port that few of our hosts use speaks a little for it.
 _BEACON = f"""
-    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, users, peak,
-           gap_ms, on_beat, same_size, {_ONE_TIME},
+    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, users,
+           peak, gap_ms, on_beat, same_size, {_ONE_TIME},
            20 * greatest(0, (on_beat - 0.3) / 0.7) * (0.5 + 0.5 * same_size)
               * least(1, greatest(0, log2(gaps / 5) / 2.2)) * sqrt(least(1, (last - first + gap_ms) / $span))
               / pow(users, 0.8) * (1.25 - 0.25 * least(1, log2(callers) / log2(greatest(2, hosts))))
@@ -160,7 +180,8 @@ _BEACON = f"""
                      WHEN proto LIKE '%icmp%' THEN 0.3
                      ELSE 1 END AS bits
     FROM contacts JOIN beats ON contact = hash(s, d, proto, port) JOIN popular USING (d)
-    JOIN (SELECT proto, port, count(DISTINCT s) AS callers FROM contacts WHERE s_ours GROUP BY proto, port) USING (proto, port)
+    JOIN (SELECT proto, port, count(DISTINCT s) AS callers FROM contacts WHERE s_ours GROUP BY proto, port)
+      USING (proto, port)
     CROSS JOIN (SELECT count(DISTINCT s) AS hosts FROM contacts WHERE s_ours)
     WHERE s_ours AND gaps >= 10
 """
@@ -197,7 +218,8 @@ _MAIL = f"""
 """
 
 _DNS_TUNNEL = f"""
-    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, users, {_ONE_TIME},
+    SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, users,
+           {_ONE_TIME},
            {_bits("dns-tunnel", "n / (users * users)")} AS bits
     FROM contacts JOIN popular USING (d)
     WHERE s_ours AND NOT d_ours AND port = 53 AND s NOT IN (SELECT s FROM served WHERE port = 53 AND clients >= 3)
@@ -226,7 +248,8 @@ def measure(connection: Any, *, span_ms: int) -> None:
         "CREATE TABLE popular AS SELECT d, max(CASE WHEN d_ours THEN by_host ELSE by_net END) AS users FROM"
         " (SELECT DISTINCT d, d_net, d_ours FROM contacts)"
         " JOIN (SELECT d, greatest(1, count(DISTINCT s)) AS by_host FROM contacts WHERE s_ours GROUP BY d) USING (d)"
-        " JOIN (SELECT d_net, count(DISTINCT s) AS by_net FROM contacts WHERE s_ours GROUP BY d_net) USING (d_net) GROUP BY d"
+        " JOIN (SELECT d_net, count(DISTINCT s) AS by_net FROM contacts WHERE s_ours GROUP BY d_net) USING (d_net)"
+        " GROUP BY d"
     )
     connection.execute(
         "CREATE TABLE served AS SELECT d AS s, proto, port, count(DISTINCT s) AS clients FROM contacts"
@@ -237,7 +260,7 @@ def measure(connection: Any, *, span_ms: int) -> None:
     for name, query in _MEASURES.items():
         parameters = {"span": span_ms} if "$span" in query else None
         connection.execute(
-            f"INSERT INTO activities BY NAME SELECT *, '{name}' AS behaviour FROM ({query}) WHERE bits > 0",  # noqa: S608
+            f"INSERT INTO activities BY NAME SELECT *, '{name}' AS behaviour FROM ({query}) WHERE bits > 0",
             parameters,
         )
     connection.execute(

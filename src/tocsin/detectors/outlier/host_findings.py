@@ -69,7 +69,7 @@ def candidates(detector: "HostDetector", profile: pa.Table, scored: Scored) -> l
     """Return what is proposed about the hosts of a profile, without records; highest score first.
 
     A finding is about one behaviour of a host: one for all its targets where the behaviour spreads, else one a target.
-    Its score is that of the behaviour's own evidence; whether the host is ours plays no part, only how usual it is among its kind.
+    Its score is that of the behaviour's own evidence, among hosts of its kind (ours, or not).
     """
     strength = detector.evidence(profile)
     tests = detector.tests(profile)
@@ -83,8 +83,8 @@ def candidates(detector: "HostDetector", profile: pa.Table, scored: Scored) -> l
                 continue
             others = _others(profile, row, name)
             mine = [activity for activity in row["activities"] if activity["behaviour"] == name]
-            for group in _groups(name, mine, strength[i, column], tests[i]):
-                found.append(_candidate(row, group, strength[i, column], tests[i], others))
+            groups = _groups(name, mine, strength[i, column], tests[i])
+            found += [_candidate(row, group, strength[i, column], tests[i], others) for group in groups]
     return sorted(found, key=lambda item: (-item.score, -item.raw, item.entity, item.kind, item.about))
 
 

@@ -53,9 +53,11 @@ def reasons(activity: Activity, *, itself: float, others: int, as_much: int) -> 
 
 
 def _beacon_parts(activity: Activity) -> list[Reason]:
-    rhythm = f"{activity['on_beat']:.0%} of {activity['flows'] - 1:,} gaps within 35 % of {_span(activity['gap_ms'])}"
-    size = f"{activity['same_size']:.0%} of what was sent within 10 % of one size"
-    place = f"{activity['users']:,} of our hosts go to {activity['daddr']}"
+    beat = f"within 35 % of {_span(activity['gap_ms'])}"
+    rhythm = f"{_percent(activity['on_beat'], 1)} of {activity['flows'] - 1:,} gaps {beat}"
+    size = f"{_percent(activity['same_size'], 1)} of what was sent within 10 % of one size"
+    verb = "goes" if activity["users"] == 1 else "go"
+    place = f"{activity['users']:,} of our hosts {verb} to {activity['daddr']}"
     return [
         Reason("rhythm", rhythm, "a quarter of the gaps, where contacts come at random", 0.5),
         Reason("popularity", place, "many, for a service", 0.3),
@@ -72,7 +74,8 @@ def _address_scan(a: Activity) -> str:
 
 
 def _port_scan(a: Activity) -> str:
-    return f"tried {a['ports']:,} {a['proto']} ports of {a['daddr']}, {_percent(a['failed'], a['ports'])} without an answer"
+    share = _percent(a["failed"], a["ports"])
+    return f"tried {a['ports']:,} {a['proto']} ports of {a['daddr']}, {share} without an answer"
 
 
 def _brute_force(a: Activity) -> str:
@@ -95,7 +98,8 @@ def _lateral(a: Activity) -> str:
 
 def _flood(a: Activity) -> str:
     share = _percent(a["failed"], a["flows"])
-    return f"sent {a['flows']:,} {a['proto']} flows to {a['daddr']}, {a['peak']:,} of them in ten minutes, {share} unanswered"
+    rate = f"{a['peak']:,} of them in ten minutes"
+    return f"sent {a['flows']:,} {a['proto']} flows to {a['daddr']}, {rate}, {share} unanswered"
 
 
 def _mail(a: Activity) -> str:
@@ -125,8 +129,8 @@ def _service(activity: Activity) -> str:
     return str(activity["proto"]) if "icmp" in str(activity["proto"]) else f"{activity['proto']}/{activity['dport']}"
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part // max(1, whole)} %"
+def _percent(part: float, whole: float) -> str:
+    return f"{int(100 * part / max(1, whole))} %"
 
 
 def _span(milliseconds: float) -> str:

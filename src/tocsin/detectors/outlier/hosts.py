@@ -1,6 +1,7 @@
 """Which host behaves unlike the others and unlike itself, and why."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +21,9 @@ OTHERS_SHARE = 0.2
 OUTSIDE_SHARE = 0.4
 """What the same behaviour counts for a host that is not ours: the internet scans everybody every day."""
 
+ORDINARY = 99.0
+"""Behaviours that scored higher are no example for later days."""
+
 MIN_REASON_BITS = 3.0
 MAX_BITS = 200.0
 
@@ -35,12 +39,14 @@ class HostDetector(BatchDetector):
 
         P = (m · 2^-b + Σ_j [b_j > 0] · min(1, 2^(1.5 · (b_j - b)))) / (m + n),    evidence = -log2 P
 
-    that is a tail estimate of the population smoothed by a Pareto kernel around each host, with the prior worth m hosts.
-    The host itself is left out, on all days. Behaviours that a role explains are set against the host's own other days
-    alike, with a steeper kernel, and the weaker evidence counts. Evidence is at most 2 · b. A host's raw score is its
-    strongest evidence plus a fifth of the next two; a host that is not ours counts two fifths.
+    a tail estimate of the population, smoothed by a Pareto kernel around each host, with the prior worth m hosts.
+    The host itself is left out, on all days; of scans, guesses and floods so are the three strongest others, as an
+    outbreak must not excuse itself; and so is what was itself out of the ordinary on earlier days. Behaviours that a
+    role explains are set against the host's own other days alike, with a steeper kernel, and the weaker evidence
+    counts. Evidence is at most 2 · b. A host's raw score is its strongest evidence plus a fifth of the next two; a host
+    that is not ours counts two fifths.
 
-    Cold start: without any other day the hosts of the same day are the population; a capture of one host rests on the prior.
+    Cold start: without any other day the hosts of the same day are the population; of one host alone, the prior judges.
     Missing values: a behaviour that a host did not show has 0 bits and no evidence.
     Cost: fitting and scoring sort the hosts once a behaviour; about 100 bytes a host and day are kept.
     References: leave-one-out kernel tails, Breiman, Meisel, Purcell 1977; behaviours carry their own.
@@ -53,28 +59,18 @@ class HostDetector(BatchDetector):
     format: ClassVar[int] = 1
 
     def __init__(self) -> None:
-        self._hosts: list[str] = []
-        self._days: list[str] = []
-        self._ours = np.zeros(0, np.bool_)
-        self._bits = np.zeros((0, len(NAMES)), np.float32)
-        self._populations: dict[str, list[int]] = {}
+        self._baseline = Baseline()
 
     def fit(self, batches: Iterable[pa.Table]) -> "HostDetector":
-        """Learn from profile tables of the baseline's days; none at all is fine: the prior remains."""
-        hosts: list[str] = []
-        days: list[str] = []
-        ours: list[np.ndarray] = []
-        bits: list[np.ndarray] = []
-        self._populations = {}
+        """Learn from profile tables of the baseline's days, oldest first; none at all is fine: the prior remains.
+
+        What was itself out of the ordinary on its day, seen from the days before, is no example for later ones.
+        """
+        self._baseline = Baseline()
         for table in batches:
-            hosts += table.column("host").to_pylist()
-            days += [str(day) for day in table.column("day").to_pylist()]
-            ours.append(_flags(table))
-            bits.append(_bits(table))
-            self._populations.update(_populations(table))
-        self._hosts, self._days = hosts, days
-        self._ours = np.concatenate(ours) if ours else np.zeros(0, np.bool_)
-        self._bits = np.concatenate(bits) if bits else np.zeros((0, len(NAMES)), np.float32)
+            score = host_score(self.evidence(table), self.tests(table)[:, None])
+            bits = _bits(table)
+            self._baseline = self._baseline.with_days(table, bits, np.where(score < ORDINARY, bits, np.float32(0)))
         return self
 
     def score(self, batch: pa.Table) -> Scored:
@@ -95,22 +91,22 @@ class HostDetector(BatchDetector):
 
     def evidence(self, batch: pa.Table) -> np.ndarray:
         """Return the evidence of each host and behaviour: (n, behaviours) float64, bits."""
-        bits, ours = _bits(batch).astype(np.float64), _flags(batch)
+        bits, ours = _bits(batch), _flags(batch)
         hosts = batch.column("host").to_pylist()
-        days = [str(day) for day in batch.column("day").to_pylist()]
-        base = self._others(batch, set(days))
+        days = _days(batch)
+        base = self._baseline.with_days(batch, bits, bits)
         result = np.zeros(bits.shape)
         for kind in (True, False):
-            rows = np.flatnonzero(ours == kind)
-            if rows.size:
-                result[rows] = base.of_kind(kind).evidence(
-                    [hosts[i] for i in rows], [days[i] for i in rows], bits[rows]
-                )
+            rows: list[int] = np.flatnonzero(ours == kind).tolist()
+            if rows:
+                mine = [hosts[i] for i in rows], [days[i] for i in rows], bits[rows].astype(np.float64)
+                result[rows] = base.of_kind(ours=kind).evidence(*mine)
         return result
 
     def tests(self, batch: pa.Table) -> np.ndarray:
         """Return how many hosts of its kind times behaviours were looked through, for each row: (n,) float64."""
-        return np.maximum(1.0, batch.column("population").to_numpy().astype(np.float64)) * len(NAMES)
+        population = np.asarray(batch.column("population").to_numpy(), np.float64)
+        return np.asarray(np.maximum(1.0, population) * len(NAMES))
 
     def expected(self, field_name: str) -> str:
         """Say in words what is normal for a behaviour, with what the baseline's own hosts reach."""
@@ -118,62 +114,67 @@ class HostDetector(BatchDetector):
 
     def state(self) -> State:
         """Return the baseline: its hosts, days and bits."""
-        return {
-            "format": self.format,
-            "names": list(NAMES),
-            "hosts": self._hosts,
-            "days": self._days,
-            "ours": self._ours,
-            "bits": self._bits,
-            "populations": self._populations,
-        }
+        return {"format": self.format, "names": list(NAMES), **vars(self._baseline)}
 
     def restore(self, state: State) -> "HostDetector":
         """Take over a baseline. Raises ModelError when it is of another format or incomplete."""
         if state.get("format") != self.format or state.get("names") != NAMES:
-            raise ModelError(
-                f"this host model has format {state.get('format')!r}; {self.format} with these behaviours is read"
-            )
+            raise ModelError(f"this host model is of format {state.get('format')!r}; {self.format} is read")
         try:
-            self._hosts, self._days = list(state["hosts"]), list(state["days"])
-            self._ours = np.asarray(state["ours"], np.bool_)
-            self._bits = np.asarray(state["bits"], np.float32)
-            self._populations = {
-                str(day): [int(count) for count in counts] for day, counts in state["populations"].items()
-            }
-        except (KeyError, TypeError, ValueError) as error:
+            baseline = Baseline(
+                hosts=list(state["hosts"]),
+                days=list(state["days"]),
+                ours=np.asarray(state["ours"], np.bool_),
+                bits=np.asarray(state["bits"], np.float32),
+                clean=np.asarray(state["clean"], np.float32),
+                populations={day: [int(count) for count in counts] for day, counts in state["populations"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"the host model is incomplete: {error}") from error
-        if self._bits.shape != (len(self._hosts), len(NAMES)) or len(self._days) != len(self._hosts):
+        shape = (len(baseline.hosts), len(NAMES))
+        if baseline.bits.shape != shape or baseline.clean.shape != shape or len(baseline.days) != shape[0]:
             raise ModelError("the host model is damaged: its arrays do not fit together")
+        self._baseline = baseline
         return self
 
-    def _others(self, batch: pa.Table, days: set[str]) -> "_Baseline":
-        """Return the baseline with this batch's own day in it, once."""
-        kept = [i for i, day in enumerate(self._days) if day not in days]
-        populations = {day: counts for day, counts in self._populations.items() if day not in days}
-        populations.update(_populations(batch))
-        return _Baseline(
-            hosts=[self._hosts[i] for i in kept] + batch.column("host").to_pylist(),
-            days=[self._days[i] for i in kept] + [str(day) for day in batch.column("day").to_pylist()],
-            ours=np.concatenate([self._ours[kept], _flags(batch)]),
-            bits=np.concatenate([self._bits[kept], _bits(batch)]),
-            populations=populations,
+
+@dataclass(frozen=True)
+class Baseline:
+    """The hosts that others are compared with, a row a host and day.
+
+    ours: (n,) bool. bits, clean: (n, behaviours) float32, see Population. populations: day -> our hosts, other hosts.
+    """
+
+    hosts: list[str] = field(default_factory=list)
+    days: list[str] = field(default_factory=list)
+    ours: np.ndarray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    bits: np.ndarray = field(default_factory=lambda: np.zeros((0, len(NAMES)), np.float32))
+    clean: np.ndarray = field(default_factory=lambda: np.zeros((0, len(NAMES)), np.float32))
+    populations: dict[str, list[int]] = field(default_factory=dict)
+
+    def with_days(self, table: pa.Table, bits: np.ndarray, clean: np.ndarray) -> "Baseline":
+        """Return this baseline with the days of a profile table, in place of what it knew of them."""
+        new = _populations(table)
+        kept = [i for i, day in enumerate(self.days) if day not in new]
+        return Baseline(
+            hosts=[self.hosts[i] for i in kept] + table.column("host").to_pylist(),
+            days=[self.days[i] for i in kept] + _days(table),
+            ours=np.concatenate([self.ours[kept], _flags(table)]),
+            bits=np.concatenate([self.bits[kept], bits]),
+            clean=np.concatenate([self.clean[kept], clean]),
+            populations={day: counts for day, counts in self.populations.items() if day not in new} | new,
         )
 
-
-class _Baseline:
-    """The hosts that others are compared with."""
-
-    def __init__(
-        self, hosts: list[str], days: list[str], ours: np.ndarray, bits: np.ndarray, populations: dict[str, list[int]]
-    ) -> None:
-        self.hosts, self.days, self.ours, self.bits, self.populations = hosts, days, ours, bits, populations
-
-    def of_kind(self, ours: bool) -> Population:
-        rows = np.flatnonzero(self.ours == ours)
+    def of_kind(self, *, ours: bool) -> Population:
+        """Return the hosts that are ours, or the others."""
+        rows: list[int] = np.flatnonzero(self.ours == ours).tolist()
         count = sum(counts[0 if ours else 1] for counts in self.populations.values())
         return Population(
-            [self.hosts[i] for i in rows], [self.days[i] for i in rows], self.bits[rows].astype(np.float64), count
+            [self.hosts[i] for i in rows],
+            [self.days[i] for i in rows],
+            self.bits[rows].astype(np.float64),
+            self.clean[rows].astype(np.float64),
+            count,
         )
 
 
@@ -185,6 +186,10 @@ def _combine(evidence: np.ndarray) -> np.ndarray:
 def _bits(table: pa.Table) -> np.ndarray:
     columns = [np.minimum(table.column(name).to_numpy(), MAX_BITS) for name in NAMES]
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros((table.num_rows, 0), np.float32)
+
+
+def _days(table: pa.Table) -> list[str]:
+    return [str(day) for day in table.column("day").to_pylist()]
 
 
 def _flags(table: pa.Table) -> np.ndarray:

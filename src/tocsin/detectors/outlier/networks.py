@@ -20,7 +20,7 @@ _V4 = (
 )
 _IS_V4 = "regexp_full_match(address, '[0-9]{1,3}(\\.[0-9]{1,3}){3}')"
 
-# Multicast, broadcast, unspecified and loopback are nobody's behaviour. A network's own broadcast is told by its ending.
+# Multicast, broadcast, unspecified and loopback are nobody's behaviour; a network's own broadcast is told by its end.
 _SPECIAL_V4 = "v4 >= 3758096384 OR v4 >> 24 IN (0, 127) OR (v4 & 255) = 255"
 
 
@@ -35,7 +35,8 @@ def mark_addresses(connection: Any, home: Sequence[str]) -> None:
     connection.execute(
         "CREATE TABLE addresses AS SELECT seen.id, seen.address, false AS ours,"
         f" coalesce({_SPECIAL_V4}, six.special, false) AS special, four.v4 AS v4,"
-        " coalesce((v4 >> 8)::VARCHAR, six.net, address) AS net, coalesce((v4 >> 16)::VARCHAR, six.net, address) AS wide"
+        " coalesce((v4 >> 8)::VARCHAR, six.net, address) AS net,"
+        " coalesce((v4 >> 16)::VARCHAR, six.net, address) AS wide"
         " FROM seen LEFT JOIN four USING (id) LEFT JOIN six USING (id)"
     )
     for text in home:

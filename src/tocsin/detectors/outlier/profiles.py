@@ -5,7 +5,7 @@ the contacts and, for timing, on the arrival times of those that repeat.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ _UNANSWERED = """
         AND NOT contains(split_part(state, '_', 1), 'P') AND split_part(state, '_', 2) IN ('', 'R', 'RA', 'AR')
       WHEN state LIKE 'UR%' OR state = 'ECO' THEN true
       WHEN coalesce(dpkts, dbytes, resp_bytes) = 0 THEN true
-      ELSE coalesce(proto = 'tcp' AND spkts <= 1 AND dpkts = 1 AND coalesce(resp_bytes, 0) = 0 AND state <> 'OTH', false)
+      WHEN proto = 'tcp' AND state <> 'OTH' AND spkts <= 1 AND dpkts = 1 AND coalesce(resp_bytes, 0) = 0 THEN true
+      ELSE false
     END
 """
 
@@ -63,14 +64,15 @@ _FOLD = f"""
     WITH plain AS (
       SELECT epoch_ms(stime) AS t, lower(proto) AS proto, hash(saddr) AS s, hash(daddr) AS d,
              CASE WHEN lower(proto) LIKE '%icmp%' THEN 0 ELSE coalesce(dport, 0) END AS port, sport,
-             coalesce(dur, 0) AS dur, spkts, dpkts, sbytes, dbytes, resp_bytes, upper(coalesce(conn_state, '')) AS state,
+             coalesce(dur, 0) AS dur, spkts, dpkts, sbytes, dbytes, resp_bytes,
+             upper(coalesce(conn_state, '')) AS state,
              least(coalesce(orig_bytes, sbytes, 0), coalesce(sbytes, orig_bytes, 0))::BIGINT AS out,
              least(coalesce(resp_bytes, dbytes, 0), coalesce(dbytes, resp_bytes, 0))::BIGINT AS back
       FROM incoming WHERE saddr IS NOT NULL AND daddr IS NOT NULL AND stime IS NOT NULL AND proto IS NOT NULL
         AND NOT (lower(proto) LIKE '%icmp%' AND coalesce(sport, 8) NOT IN (0, 8, 128))
     )
     SELECT *, {_UNANSWERED} AS unanswered FROM plain
-"""  # noqa: S608 - both parts are constants
+"""
 
 _PARTS = """
     INSERT INTO parts
@@ -84,9 +86,9 @@ _PARTS = """
 _CONTACTS = """
     CREATE TABLE contacts AS
     SELECT p.*, sa.ours AS s_ours, da.ours AS d_ours, da.net AS d_net
-    FROM (SELECT s, d, proto, port, sum(n)::BIGINT AS n, sum(unanswered)::BIGINT AS unanswered, sum(halves)::BIGINT AS halves,
-                 sum(brief)::BIGINT AS brief, sum(out)::BIGINT AS out, sum(back)::BIGINT AS back,
-                 sum(packets)::BIGINT AS packets, min(first) AS first, max(last) AS last
+    FROM (SELECT s, d, proto, port, sum(n)::BIGINT AS n, sum(unanswered)::BIGINT AS unanswered,
+                 sum(halves)::BIGINT AS halves, sum(brief)::BIGINT AS brief, sum(out)::BIGINT AS out,
+                 sum(back)::BIGINT AS back, sum(packets)::BIGINT AS packets, min(first) AS first, max(last) AS last
           FROM parts GROUP BY s, d, proto, port) p
     JOIN addresses sa ON sa.id = p.s JOIN addresses da ON da.id = p.d
     WHERE NOT sa.special AND NOT da.special AND NOT (p.halves = p.n)
@@ -134,19 +136,15 @@ def profile_day(
             raise ModelError("no flows between hosts: there is nothing to learn from")
         _measure_beats(connection)
         behaviours.measure(connection, span_ms=max(1, last - first))
-        return _table(connection, day or date.fromtimestamp(0) + _days(first))
+        return _table(connection, day or date(1970, 1, 1) + timedelta(milliseconds=first))
     finally:
         connection.close()
 
 
-def _days(milliseconds: int) -> Any:
-    return np.timedelta64(milliseconds // 86_400_000, "D").astype(object)
-
-
 def _fold(connection: Any, flows: Iterable[pa.Table]) -> None:
     connection.execute(
-        "CREATE TABLE parts (s UBIGINT, d UBIGINT, proto VARCHAR, port INTEGER, n BIGINT, unanswered BIGINT, halves BIGINT,"
-        " brief BIGINT, out BIGINT, back BIGINT, packets BIGINT, first BIGINT, last BIGINT)"
+        "CREATE TABLE parts (s UBIGINT, d UBIGINT, proto VARCHAR, port INTEGER, n BIGINT, unanswered BIGINT,"
+        " halves BIGINT, brief BIGINT, out BIGINT, back BIGINT, packets BIGINT, first BIGINT, last BIGINT)"
     )
     connection.execute("CREATE TABLE arrivals (contact UBIGINT, t BIGINT, size UINTEGER)")
     connection.execute("CREATE TABLE addresses (id UBIGINT PRIMARY KEY, address VARCHAR)")
@@ -188,9 +186,10 @@ def _fold_batch(connection: Any, batch: pa.Table) -> None:
 
 
 def _measure_beats(connection: Any) -> None:
-    """Fill table `beats` with the timing of every contact that our hosts repeat, a bounded number of arrivals at a time."""
+    """Fill table `beats` with the timing of every repeated contact, a bounded number of arrivals at a time."""
     connection.execute(
-        "CREATE TABLE beats (contact UBIGINT, gap_ms DOUBLE, gaps DOUBLE, on_beat DOUBLE, same_size DOUBLE, peak BIGINT)"
+        "CREATE TABLE beats"
+        " (contact UBIGINT, gap_ms DOUBLE, gaps DOUBLE, on_beat DOUBLE, same_size DOUBLE, peak BIGINT)"
     )
     connection.execute(
         f"CREATE TABLE repeated AS SELECT hash(s, d, proto, port) AS contact, n,"
