@@ -1,14 +1,20 @@
 """What every test may ask for: a clock, the real data, an S3 server, a PostgreSQL database."""
 
+import contextlib
+import http.client
 import logging
 import os
 import pwd
 import secrets
 import shutil
+import socket
+import struct
 import subprocess
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -117,3 +123,102 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield server.set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class FaultyServer:
+    """An HTTP server on loopback that passes requests on to another, and does what `faults` says to the next ones.
+
+    A fault is '503'; 'hang' (no answer); 'reset' (the connection breaks); 'lost' (the request is done, its answer never
+    comes); 'trickle' (a byte now and then); or a pair of a status and a body to answer with.
+    """
+
+    def __init__(self, behind: str) -> None:
+        self.behind = behind.removeprefix("http://")
+        self.faults: list[str | tuple[int, bytes]] = []
+        self.requests: list[str] = []
+        self.stopped = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _faulty_handler(self))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self.stopped.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _faulty_handler(faulty: FaultyServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            faulty.requests.append(f"{self.command} {self.path}")
+            fault = faulty.faults.pop(0) if faulty.faults else ""
+            if fault == "503":
+                fault = (503, b"<Error><Code>SlowDown</Code></Error>")
+            if isinstance(fault, tuple):
+                self._answer(fault[0], [], fault[1])
+            elif fault in ("hang", "reset"):
+                self._break(hang=fault == "hang")
+            else:
+                status, headers, answer = self._pass_on(body)
+                if fault == "lost":
+                    self._break(hang=False)
+                else:
+                    self._answer(status, headers, answer, slowly=fault == "trickle")
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _any
+
+        def _pass_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+            connection = http.client.HTTPConnection(faulty.behind)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            response = connection.getresponse()
+            answer = response.read()
+            connection.close()
+            return response.status, response.getheaders(), answer
+
+        def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes, *, slowly: bool = False) -> None:
+            self.send_response(status)
+            for name, value in headers:
+                if name.lower() not in ("content-length", "connection", "transfer-encoding", "server", "date"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            try:
+                for at in range(len(body) if slowly else 0):
+                    self.wfile.write(body[at : at + 1])
+                    if faulty.stopped.wait(0.05):
+                        break
+                self.wfile.write(b"" if slowly else body)
+            except OSError:
+                self.close_connection = True
+
+        def _break(self, *, hang: bool) -> None:
+            if hang:
+                faulty.stopped.wait()
+            else:
+                # Closing with this option set sends a reset.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+        def finish(self) -> None:
+            with contextlib.suppress(OSError, ValueError):
+                super().finish()
+
+    return Handler
+
+
+@pytest.fixture
+def faulty_server(s3_server: str) -> Iterator[FaultyServer]:
+    """A server in front of the S3 server that fails as it is told."""
+    server = FaultyServer(s3_server)
+    yield server
+    server.close()
