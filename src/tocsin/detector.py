@@ -6,6 +6,8 @@ Higher is more anomalous. `score` never changes state. State is a dict of arrays
 
 import io
 import json
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -93,6 +95,7 @@ def load_state(data: bytes) -> State:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             state: State = {key: archive[key] for key in archive.files if key != "__json__"}
             state.update(json.loads(archive["__json__"].tobytes()))
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise ModelError(f"this is no tocsin model state: {error}") from error
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # numpy's own words would recommend unpickling.
+        raise ModelError("this is no tocsin model state, or it is damaged") from error
     return state

@@ -47,7 +47,10 @@ def encode_cells(values, offset, lookup, codes):
 
 @kernel
 def project_rows(codes, place, centre, loadings, out):
-    """Project rows on axes: codes (d, n) uint16, place (d, k) float32, centre (d,), loadings (c, d), out (c, n), written."""
+    """Project rows on axes.
+
+    codes: (d, n) uint16. place: (d, k), centre: (d,), loadings: (c, d) float32. out: (c, n) float32, written.
+    """
     d, n = codes.shape
     z = np.empty((d, BLOCK), np.float32)
     for start in range(0, n, BLOCK):

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+
+from tocsin.errors import SettingsError
 
 
 def connect(*, memory_mb: int = 1024, threads: int = 2, temp_dir: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -25,3 +28,16 @@ def connect(*, memory_mb: int = 1024, threads: int = 2, temp_dir: Path | None = 
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def rows_where(table: pa.Table, condition: str) -> pa.Table:
+    """Return the rows for which an SQL condition over the columns holds, in order. Raises SettingsError."""
+    connection = connect(threads=1)  # one thread keeps the order
+    try:
+        connection.register("rows", table)
+        kept: pa.Table = connection.sql(f"SELECT * FROM rows WHERE ({condition})").to_arrow_table()  # noqa: S608
+    except duckdb.Error as error:
+        raise SettingsError(f"SQL condition {condition!r}: {str(error).splitlines()[0]}") from error
+    finally:
+        connection.close()
+    return kept

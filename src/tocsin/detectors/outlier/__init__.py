@@ -11,10 +11,10 @@ from typing import Any
 
 _EXPORTS = {
     "OutlierDetector": "tocsin.detectors.outlier.detector",
-    "FieldSpec": "tocsin.detectors.outlier.features",
+    "FieldSpec": "tocsin.detectors.outlier.fields",
     "Normaliser": "tocsin.detectors.outlier.features",
-    "flow_fields": "tocsin.detectors.outlier.features",
-    "infer_fields": "tocsin.detectors.outlier.features",
+    "flow_fields": "tocsin.detectors.outlier.fields",
+    "infer_fields": "tocsin.detectors.outlier.fields",
 }
 
 

@@ -1,7 +1,9 @@
 """Autoencoder: a small network that learns to repeat usual records through a narrow middle, and fails on others.
 
-score = mean over fields of (u_j - û_j)² / s_j, with the places u of a record's values, their reconstruction û, and the mean
-squared error s_j of field j in training (at least 0.001), so that 1 is a usual record.
+    score = mean over fields j of (u_j - û_j)² / s_j
+
+with the places u of a record's values, their reconstruction û, and the mean squared error s_j of field j in training
+(at least 0.001), so that 1 is a usual record.
 """
 
 import warnings
@@ -22,7 +24,10 @@ _LEAST_ERROR = 1e-3
 
 @dataclass
 class Autoencoder:
-    """A fitted network: weights (in, out) and offsets (out,) by layer, tanh between layers; scale: (d,), all float64."""
+    """A fitted network with tanh between its layers.
+
+    weights: (in, out) and offsets: (out,) float64, by layer. scale: (d,) float64, each field's usual squared error.
+    """
 
     normaliser: Normaliser
     weights: list[np.ndarray]

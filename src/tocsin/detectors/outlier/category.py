@@ -1,8 +1,9 @@
 """Categories, ports, networks and hours: how often each was seen, and how rare a value is.
 
 The bits of a value are -log2 of the share of rows whose value was as rare as it or rarer. A field whose values are
-nearly all different (an ephemeral port) therefore says nothing about a value that was never seen, while a field of a few
-common values says much. That a value is new is as likely as it was that one came only once (Good and Turing; Good 1953).
+nearly all different (an ephemeral port) therefore says nothing about a value that was never seen, while a field of a
+few common values says much. That a value is new is as likely as it was that one came only once (Good and Turing; Good
+1953).
 """
 
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class CategoryCounts:
 
 @dataclass
 class CategoryTable:
-    """What was learned of a categorical field, by code: 0 is null, 1 is unseen, then classes of equal count, rare first.
+    """What was learned of a categorical field, by code: 0 is null, 1 unseen, then classes of equal count, rare first.
 
     found: (m,) int64, buckets seen; seen: (m,) int64, their rows; nulls: rows without a value; names: their texts, ''
     where it was not kept.
@@ -146,7 +147,7 @@ class CategoryTable:
         texts = ", ".join(self.names[i] for i in named)
         share = self.seen[named].sum() / total
         more = f", of {len(self.found):,} seen" if len(self.found) > len(named) else ""
-        return f"{texts} in {share:.0%} of rows{more}"
+        return f"{texts} in {100 * share:.0f} % of rows{more}"
 
     def to_table(self) -> pa.Table:
         """Return one row a bucket, null last."""

@@ -24,7 +24,7 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
         column = column.cast(pa.uint8())
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         column = column.cast(pa.string())
-        numeric = pc.fill_null(pc.match_substring_regex(column, _NUMBER), False)
+        numeric = pc.match_substring_regex(column, _NUMBER)
         column = pc.utf8_trim_whitespace(pc.if_else(numeric, column, None)).cast(pa.float64())
     elif pa.types.is_temporal(kind):
         column = column.cast(pa.int64() if kind.bit_width == 64 else pa.int32())
@@ -58,7 +58,7 @@ def port_buckets(column: pa.ChunkedArray) -> np.ndarray:
 def address_buckets(
     column: pa.ChunkedArray, ipv4_prefix: int, ipv6_prefix: int, modulus: int, seed: int
 ) -> tuple[np.ndarray, Addresses]:
-    """Return (n,) int64 bucket numbers of the networks of a column of addresses, `modulus` for none, and the networks."""
+    """Return (n,) int64 bucket numbers of the networks of addresses, `modulus` for none, and the networks."""
     column = _as_text(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
     found = prefixes(parse_addresses(column), ipv4_prefix, ipv6_prefix)
     high, low = hash_integers(found.hi, seed), hash_integers(found.lo, seed + 1)

@@ -1,17 +1,17 @@
 """The histogram-based outlier score: how many bits the values of a record are worth, alone and together.
 
 The plain method (Goldstein and Dengel 2012) adds -log2 of the share of each field's bin. Two things are added to it.
-The bits of a field are a mean over bins of several widths and kinds (`numeric.py`). And fields that go together are seen
-together: the places of a record's values (0 to 1, so that no unit counts for more than another) are projected on the
-principal axes of the training rows, and each axis has a histogram of its own, as in LODA (Pevný 2016), which projects on
-random axes; principal axes need fewer and are the same every time.
+The bits of a field are a mean over bins of several widths and kinds (`numeric.py`). And fields that go together are
+seen together: the places of a record's values (0 to 1, so that no unit counts for more than another) are projected on
+the principal axes of the training rows, and each axis has a histogram of its own, as in LODA (Pevný 2016), which
+projects on random axes; principal axes need fewer and are the same every time.
 
     score(x) = Σ_j b_j(x_j) + d · Σ_a w_a · B_a(v_a · (u(x) - ū)),   w_a = λ_a^¼ / Σ λ^¼
 
-with d fields, b_j and B_a the bits of the bin above their mean over the training rows, u the places, and λ_a the variance
-along axis a. Single values and combinations of values thus count the same in all; the power lies between that of a plain
-distance (an axis counts by its spread, LODA's implicit weight) and that of a whitened one (every axis counts the same,
-so that axes of mere noise do too). 0 is a usual record.
+with d fields, b_j and B_a the bits of the bin above their mean over the training rows, u the places, and λ_a the
+variance along axis a. Single values and combinations of values thus count the same in all; the power lies between that
+of a plain distance (an axis counts by its spread, as random axes do in sum) and that of a whitened one (every axis
+counts the same, so that axes of mere noise do too). 0 is a usual record.
 """
 
 from dataclasses import dataclass
@@ -123,7 +123,7 @@ def _axes(place: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def _count_along(along: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where the bins of each axis begin (c,), how many there are a unit (c,), and their weighted bits (c, bins + 2)."""
+    """Return where each axis's bins begin (c,), their number a unit (c,), and their weighted bits (c, bins + 2)."""
     axes, n = along.shape
     low = along.min(axis=1) if axes else np.zeros(0, np.float32)
     span = (along.max(axis=1) if axes else low) - low
@@ -132,7 +132,7 @@ def _count_along(along: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np
     for a in range(axes):
         at = np.minimum(((along[a] - low[a]) * scale[a]).astype(np.int64), AXIS_BINS - 1) + 1
         rows = np.bincount(at, minlength=AXIS_BINS + 2)
-        # p = (n + s) / (N + s·K)
+        # As in numeric.py: the share of bin i is its rows with s more, over all rows with s more a bin.
         worth = -np.log2((rows + SMOOTHING) / (n + SMOOTHING * len(rows)))
         bits[a] = weights[a] * (worth - (worth * rows).sum() / n)
     return low.astype(np.float32), scale, bits

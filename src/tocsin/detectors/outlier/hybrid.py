@@ -11,7 +11,7 @@ with w = 0.6, 0.2, 0.2 unless given. A row that lacks an input is judged by the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ class Fingerprints(Protocol):
         ...
 
 
-Reputation = Mapping[str, float] | pa.Table
+Reputation: TypeAlias = Mapping[str, float] | pa.Table
 
 
 @dataclass

@@ -1,8 +1,12 @@
 """Isolation forest (Liu, Ting, Zhou 2008) over the places of a record's values.
 
-Trees split at random; a record that random splits set apart early is unusual: score = 2^(-E[h] / c(m)) with the mean depth
-E[h] over the trees and c(m) the expected depth in a tree of m rows, 0.5 for a usual record, towards 1 for an unusual one.
-A split's gain over what was expected of it is credited to its field: these gains sum to c(m) - h, so they share out the score.
+Trees split at random; a record that random splits set apart early is unusual:
+
+    score = 2^(-E[h] / c(m))
+
+with the mean depth E[h] over the trees and c(m) the expected depth in a tree of m rows: 0.5 for a usual record, towards
+1 for an unusual one. A split's gain over what was expected of it is credited to its field; these gains sum to c(m) - h,
+so they share out the score.
 """
 
 from dataclasses import dataclass

@@ -184,15 +184,12 @@ class _Learner:
         """Return the cells in the middle between the seen cells `right` - 1 and `right`."""
         values = _value_of(self.seen)
         middle = _cell_of((values[right - 1] + values[right]) / 2)
-        return np.clip(middle, self.seen[right - 1] + 1, self.seen[right])
+        return np.asarray(np.clip(middle, self.seen[right - 1] + 1, self.seen[right]))
 
     def _equal_width(self, bins: int, *, linear: bool) -> np.ndarray:
         """Return where bins of equal width begin, of the value or of sign(x)·log(1 + |x|)."""
         low, high = _value_of(self.seen[[0, -1]])
-        if linear:
-            cuts = np.linspace(low, high, bins + 1)
-        else:
-            cuts = _unlog(np.linspace(_log(low), _log(high), bins + 1))
+        cuts = np.linspace(low, high, bins + 1) if linear else _unlog(np.linspace(_log(low), _log(high), bins + 1))
         return np.unique(np.clip(np.concatenate(([self.seen[0]], _cell_of(cuts[1:-1]))), self.seen[0], self.seen[-1]))
 
     def _outside(self) -> np.ndarray:
@@ -215,7 +212,7 @@ class _Learner:
         return NumericTable(self.offset, starts, lower, upper, rows, bits.astype(np.float32), grained(place))
 
     def _seen_in(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the least and the largest value of each bin's seen cells: (k,) float64, not-a-number where none was."""
+        """Return the least and the largest value seen in each bin: (k,) float64, not-a-number where none was."""
         values = np.append(_value_of(self.seen) + self.offset, np.nan)
         first = np.searchsorted(self.seen, starts)
         last = np.searchsorted(self.seen, np.append(starts[1:], CELLS)) - 1
@@ -250,7 +247,8 @@ class _Learner:
 
 def grained(place: np.ndarray) -> np.ndarray:
     """Round places to steps of 1/4096: (k,) float32."""
-    return (np.rint(place * GRAIN) / GRAIN).astype(np.float32)
+    steps: np.ndarray = np.rint(place * GRAIN)
+    return (steps / GRAIN).astype(np.float32)
 
 
 def _widths(num_bins: int) -> list[int]:
@@ -290,7 +288,7 @@ def _value_of(cells: np.ndarray) -> np.ndarray:
     bits = np.where(cells >= _HALF, cells - _HALF, CELLS - 1 - cells).astype(np.uint32) << np.uint32(16)
     values = bits.view(np.float32).astype(np.float64)
     largest = float(np.finfo(np.float32).max)
-    return np.clip(np.nan_to_num(values, nan=0.0, posinf=largest, neginf=-largest), -largest, largest)
+    return np.asarray(np.nan_to_num(values, nan=0.0, posinf=largest, neginf=-largest))
 
 
 def _cell_of(values: np.ndarray) -> np.ndarray:
@@ -298,7 +296,7 @@ def _cell_of(values: np.ndarray) -> np.ndarray:
     largest = float(np.finfo(np.float32).max)
     near = np.clip(values, -largest, largest).astype(np.float32) + np.float32(0)
     cells = (near.view(np.uint32) >> np.uint32(16)).astype(np.int64)
-    return np.where(cells < _HALF, cells + _HALF, CELLS - 1 - cells)
+    return np.asarray(np.where(cells < _HALF, cells + _HALF, CELLS - 1 - cells))
 
 
 def _log(x: np.ndarray) -> np.ndarray:

@@ -3,9 +3,9 @@
     importance = H / log2(K) · coverage · (1 - redundancy)
 
 H is the entropy in bits of a field's values over at most 16 bins of about equal rows (K of them are used), coverage the
-share of rows that have a value, and redundancy the largest uncertainty coefficient I(X; Y) / H(X) of the field X with any
-field Y that is ranked before it: 0 when Y tells nothing about X, 1 when X follows from Y. Fields are ranked greedily, the
-largest importance first, so that of two fields that say the same only one ranks high.
+share of rows that have a value, and redundancy the largest uncertainty coefficient I(X; Y) / H(X) of the field X with
+any field Y that is ranked before it: 0 when Y tells nothing about X, 1 when X follows from Y. Fields are ranked
+greedily, the largest importance first, so that of two fields that say the same only one ranks high.
 """
 
 from collections.abc import Iterable
