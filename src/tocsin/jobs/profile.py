@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tocsin.detectors.outlier.hosts import HostDetector, candidates, evidence, host_table
+from tocsin.detectors.outlier.host_findings import candidates, evidence, host_table
+from tocsin.detectors.outlier.hosts import HostDetector
 from tocsin.detectors.outlier.profiles import COLUMNS, profile_day
 from tocsin.errors import ModelError, NotFoundError
 from tocsin.jobs.claims import claim
@@ -92,20 +94,31 @@ def _profile(work: Work, day: date, objects: list[ObjectInfo], done: Done) -> No
 def _flows(work: Work, objects: list[ObjectInfo], more: tuple[str, ...] = ()) -> Any:
     for table in read_objects(work.store, objects, (*COLUMNS, *more)):
         if work.protocols:
-            yield table.filter(pa.compute.is_in(table.column("proto"), value_set=pa.array(work.protocols)))
+            yield table.filter(pc.is_in(table.column("proto"), value_set=pa.array(work.protocols)))
         else:
             yield table
 
 
 def _baseline(work: Work, day: date) -> list[pa.Table]:
-    """Return the profiles of the days before, within the retention of samples."""
+    """Return the profiles of the days before, within the retention of samples, without what was found in them."""
     tables = []
-    for back in range(1, work.settings.sampling.retention_days + 1):
+    for back in range(work.settings.sampling.retention_days, 0, -1):
+        earlier = day - timedelta(days=back)
         try:
-            tables.append(read_parquet(work.store, profile_path(work, day - timedelta(days=back))))
+            tables.append(_without_findings(work, earlier, read_parquet(work.store, profile_path(work, earlier))))
         except NotFoundError:
             continue
-    return tables[::-1]
+    return tables
+
+
+def _without_findings(work: Work, day: date, profile: pa.Table) -> pa.Table:
+    """Take what was reported of a day out of its profile: an attack must not excuse the next one of its kind."""
+    for finding in work.ledger.findings_scopes(work.domain, day, work.settings.verdict.min_severity):
+        if finding.detector == HostDetector.name and finding.kind in profile.column_names and finding.state != "false_positive":
+            at = profile.column_names.index(finding.kind)
+            did = pc.and_(pc.equal(profile.column("host"), finding.entity), finding.start.date() == day)
+            profile = profile.set_column(at, finding.kind, pc.if_else(did, 0.0, profile.column(at)))
+    return profile
 
 
 def _record(work: Work, day: date, objects: list[ObjectInfo]) -> None:

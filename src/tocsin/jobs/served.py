@@ -1,5 +1,6 @@
 """The models that are served: loaded from the registry, with what the hybrid algorithm looks up beside them."""
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tocsin.detectors.outlier.detector import OutlierDetector
@@ -32,19 +33,12 @@ def fingerprint_profiles(work: Work) -> FingerprintProfiles | None:
     return load_profiles(work.store, work.domain) if work.settings.fingerprint.enabled else None
 
 
-def reputation(work: Work) -> dict[str, float] | None:
-    """Return address -> reputation, 0 (good) to 100 (bad), from the Parquet file of the settings; None without one."""
+def reputation(work: Work) -> pa.Table | None:
+    """Return the table of bad addresses of `scoring.reputation_file`, or None without one. Raises SettingsError."""
     path = work.settings.scoring.reputation_file
     if path is None:
         return None
     try:
-        table = pq.read_table(path)
-        addresses = table.column("ip_address").to_pylist()
-        scores = table.column("abuse_confidence_score").to_pylist()
-    except (OSError, KeyError, ValueError) as error:
-        raise SettingsError(
-            f"scoring.reputation_file: {path} must be Parquet with ip_address and abuse_confidence_score: {error}"
-        ) from error
-    whitelisted = table.column("is_whitelisted").to_pylist() if "is_whitelisted" in table.column_names else [False] * len(scores)
-    rows = zip(addresses, scores, whitelisted, strict=True)
-    return {address: 0.0 if good else float(score or 0) for address, score, good in rows if address}
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SettingsError(f"scoring.reputation_file: {path} is no readable Parquet file: {error}") from error
