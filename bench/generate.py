@@ -32,9 +32,8 @@ def timed(what: str, rows: list[int]) -> Iterator[None]:
     yield
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     million = sum(rows) / 1e6
-    print(
-        f"{what:<34}{million:>8.2f} M rows {wall:>8.2f} s {million / wall:>8.2f} M/s wall {million / cpu:>8.2f} M/s of CPU"
-    )
+    speed = f"{million / wall:>8.2f} M/s wall {million / cpu:>8.2f} M/s of CPU"
+    print(f"{what:<34}{million:>8.2f} M rows {wall:>8.2f} s {speed}")
 
 
 def kernels(rows: int = 2_000_000) -> None:
@@ -82,9 +81,7 @@ def main() -> None:
             (Path(folder) / f"{index}.parquet").write_bytes(data)
             rows.append(table.num_rows)
             size += len(data)
-    print(
-        f"{size / max(1, sum(rows)):.0f} bytes a flow; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
-    )
+    print(f"{size / max(1, sum(rows)):.0f} bytes a flow; peak memory of the process: {_peak_mib():.0f} MiB")
 
 
 if __name__ == "__main__":
