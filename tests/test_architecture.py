@@ -44,7 +44,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     # Who may name whom.
     "apscheduler": ("jobs/*",),
     "click": ("cli/*",),
-    "duckdb": ("records/sql.py",),
+    "duckdb": ("records/sql.py", "records/expressions.py"),
     "httpx2": ("sinks/webhook.py",),
     "nfstream": ("sources/pcap.py",),
     "numba": ("kernels/*",),

@@ -120,3 +120,18 @@ def test_what_is_hardly_meant_is_noted(monkeypatch):
         "features.sample_days", "metrics.host", "training.algorithm", "environment",
     ]  # fmt: skip
     assert notes[-1] == "environment TOCSIN_DOMIAN is no setting; did you mean TOCSIN_DOMAIN?"
+
+
+def test_column_maps_are_looked_at():
+    Path("tocsin.yaml").write_text("""
+ingest:
+  csv:
+    good: {stime: "to_timestamp(start)", saddr: src, sbytes: "Flow Bytes", dur: "(last - first) * 1000"}
+    odd: {sadr: src, dur: "(last - first", sbytes: "bytes; DROP TABLE rows"}
+  rename: {src_ip: saddr, x: dst}
+""")
+    notes = json.loads(output("validate", "--json"))["notes"]
+    assert [note.split(": ")[0] for note in notes] == [
+        "ingest.csv.odd", "ingest.csv.odd.dur", "ingest.csv.odd.sbytes", "ingest.rename",
+    ]  # fmt: skip
+    assert notes[0] == "ingest.csv.odd: 'sadr' is no column of a flow and is kept as it is; did you mean 'saddr'?"

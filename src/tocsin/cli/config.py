@@ -1,7 +1,9 @@
 """`tocsin config` and `tocsin validate`: the settings, where each comes from, and what is wrong with them."""
 
+import difflib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +20,7 @@ from tocsin.settings_file import SettingsFile
 from tocsin.settings_keys import Key, describe, nearest
 
 MASK = "********"
+COLUMN_NAME = re.compile(r"[\w .:-]+")
 HEAD = f"""\
 # Settings
 
@@ -199,6 +202,7 @@ def find_notes(settings: Settings, environ: Iterable[str]) -> Iterator[str]:
         yield f"metrics.host is {settings.metrics.host}: the metrics can be read without a password from the network"
     if settings.training.algorithm == "hybrid" and settings.scoring.reputation_file is None:
         yield "training.algorithm is hybrid without scoring.reputation_file: it works on fingerprints alone"
+    yield from _ingest_notes(settings)
     known = {variable(key.name) for key in describe(Settings) if "[]" not in key.name}
     known |= {variable(name) for name in Settings.model_fields}
     for name in sorted(environ):
@@ -206,6 +210,25 @@ def find_notes(settings: Settings, environ: Iterable[str]) -> Iterator[str]:
         if upper.startswith(ENV_PREFIX) and upper not in known and not upper.startswith(NOT_SETTINGS):
             near = nearest(Settings, tuple(upper.removeprefix(ENV_PREFIX).lower().split("__")))
             yield f"environment {name} is no setting" + (f"; did you mean {variable(near)}?" if near else "")
+
+
+def _ingest_notes(settings: Settings) -> Iterator[str]:
+    """Yield doubts about column maps. What is no SQL may still be the name of a column, `Flow Bytes/s`."""
+    maps = {f"ingest.csv.{name}": columns for name, columns in settings.ingest.csv.items()}
+    renamed = {ours: theirs for theirs, ours in settings.ingest.rename.items()}
+    if not maps and not renamed:
+        return
+    from tocsin.records.expressions import syntax_error
+    from tocsin.records.flow import FLOW
+
+    for key, columns in [*maps.items(), ("ingest.rename", renamed)]:
+        for ours, theirs in columns.items():
+            if ours not in FLOW:
+                near = difflib.get_close_matches(ours, FLOW, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                yield f"{key}: {ours!r} is no column of a flow and is kept as it is{hint}"
+            if columns is not renamed and not COLUMN_NAME.fullmatch(theirs) and (error := syntax_error(theirs)):
+                yield f"{key}.{ours}: {theirs!r} is no SQL and good only as the name of a column ({error})"
 
 
 def _text(value: Any) -> str:

@@ -29,6 +29,16 @@ def evaluate(table: pa.Table, expressions: dict[str, str], *, where: str) -> tup
     return {name: _full(result, name, table.num_rows) for name in expressions}, failed
 
 
+def syntax_error(expression: str) -> str | None:
+    """Say what is wrong with an expression as SQL, without any table to run it on; None when nothing is."""
+    try:
+        with connect(threads=1) as connection:
+            parsed = connection.extract_statements(f"SELECT ({expression}) FROM rows")  # noqa: S608 - only parsed
+    except duckdb.Error as error:
+        return str(error).split("\n")[0]
+    return None if len(parsed) == 1 else "it is more than one expression"
+
+
 def _check(connection: duckdb.DuckDBPyConnection, table: pa.Table, name: str, expression: str, where: str) -> None:
     connection.register("rows", table.slice(0, 0))
     try:
