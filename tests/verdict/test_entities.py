@@ -97,7 +97,7 @@ def test_more_is_worse():
 
 def test_one_flow_far_beyond_is_told_but_not_critical():
     (found,) = candidates([*quiet(50), flow(99, "10.0.0.7", "1.1.1.1", 100 - 1e-7)])
-    assert "made 1 unusual flow (" in found.title
+    assert "10.0.0.7 made a flow far beyond what is normal, among 51: dport" in found.title
     assert 99.9 < found.score < 99.99
 
 

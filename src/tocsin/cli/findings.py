@@ -94,7 +94,7 @@ def show(app: App, finding_id: str, as_json: bool) -> None:
     click.echo(f"{printable(finding.title)}\n")
     click.echo(f"  {finding.severity}, score {show_score(finding.score)}; {finding.kind} by {finding.detector}")
     click.echo(f"  {show_time(finding.start)} to {show_time(finding.end)} UTC, {finding.record_count:,} records")
-    click.echo(f"  id {finding.id}, state {finding.state}, seen {finding.count} times, model {finding.model or '-'}")
+    click.echo(f"  id {finding.id}, state {finding.state}, seen {finding.count}×, model {finding.model or '-'}")
     if finding.suppressed_by:
         click.echo(f"  hidden by {finding.suppressed_by}")
     click.echo("")

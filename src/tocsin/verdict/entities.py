@@ -26,7 +26,7 @@ STEADY_FLOWS = 200
 STEADY_ENTITIES = 8
 """From so many flows an entity has a rate of its own, and so many such entities show how unusual the whole day is."""
 
-FAR_BEYOND = 1e-6
+FAR_BEYOND = 1e-7
 """Tail probability of a single flow from which it is reported by itself."""
 
 LEAST_P = 1e-6
@@ -102,19 +102,24 @@ class FlowEntities:
         flows = self._flows_of(high.column("entity"))
         count = high.column("high").to_numpy()
         expected = np.maximum(flows * self._rate(), LEAST_EXPECTED)
-        chance = (expected / (1 + expected)) ** count
-        single = self._single(flows, high.column("best").to_numpy())
-        log_p = np.log(np.maximum(np.minimum(chance, single), 1e-300))
+        # log P(h or more) = h·log(μ/(1+μ))
+        log_chance = count * np.log(expected / (1 + expected))
+        log_single = np.log(self._single(flows, high.column("best").to_numpy()))
+        log_p = np.minimum(log_chance, log_single)
         score = 100 * (1 - _least(log_p))
         chosen = np.flatnonzero(score >= min(self._cutoffs.low, self._cutoffs.medium))
+        extra = {
+            "flows": flows,
+            "expected": expected,
+            "raw": -log_p / np.log(10),
+            "score": score,
+            "alone": log_single < log_chance,
+        }
+        for name, values in extra.items():
+            high = high.append_column(name, pa.array(values))
         rows = high.take(pa.array(chosen)).to_pylist()
         records = self._records_of({row["entity"] for row in rows})
-        proposed = [
-            self._candidate(
-                row, int(flows[at]), float(expected[at]), float(-log_p[at] / np.log(10)), float(score[at]), records
-            )
-            for row, at in zip(rows, chosen, strict=True)
-        ]
+        proposed = [self._candidate(row, records[row["entity"]]) for row in rows]
         return sorted(proposed, key=lambda candidate: (-candidate.raw, candidate.entity))
 
     def _add_high(self, high: pa.Table) -> None:
@@ -193,38 +198,35 @@ class FlowEntities:
             records[row.pop("entity")].append({key: value for key, value in row.items() if value is not None})
         return records
 
-    def _candidate(
-        self,
-        row: dict[str, Any],
-        flows: int,
-        expected: float,
-        raw: float,
-        score: float,
-        records: dict[str, list[dict[str, Any]]],
-    ) -> Candidate:
-        entity, high, made = row["entity"], row["high"], row["made"]
+    def _candidate(self, row: dict[str, Any], records: list[dict[str, Any]]) -> Candidate:
+        entity = row["entity"]
         reasons = self._reasons.of(entity)
-        verb = "made" if made == high else "received" if made == 0 else "had"
-        flow_word = "flow" if high == 1 else "flows"
         fields = ", ".join(reason.field for reason in reasons)
-        title = f"{entity} {verb} {high:,} unusual {flow_word} ({_few(expected)} expected of {flows:,})"
-        scope = {"saddr": entity} if made == high else {"daddr": entity} if made == 0 else {}
-        kept = records[entity]
+        by_side = {row["high"]: {"saddr": entity}, 0: {"daddr": entity}}
         return Candidate(
             detector=self._detector,
             kind=KIND,
             entity=entity,
             start=row["start"],
             end=max(row["end"], row["start"]),
-            raw=raw,
-            score=score,
-            title=f"{title}: {fields} out of the ordinary" if fields else title,
+            raw=row["raw"],
+            score=row["score"],
+            title=f"{_title(row)}: {fields} out of the ordinary" if fields else _title(row),
             reasons=reasons,
-            records=kept,
-            record_count=high,
-            scope=scope,
-            model=str(kept[0].get("model", "")) if kept else "",
+            records=records,
+            record_count=row["high"],
+            scope=by_side.get(row["made"], {}),
+            model=str(records[0].get("model", "")) if records else "",
         )
+
+
+def _title(row: dict[str, Any]) -> str:
+    verb = {row["high"]: "made", 0: "received"}.get(row["made"], "had")
+    if row["alone"]:
+        return f"{row['entity']} {verb} a flow far beyond what is normal, among {row['flows']:,}"
+    noun = "flow" if row["high"] == 1 else "flows"
+    few = f"{row['expected']:.1f}" if row["expected"] < 10 else f"{row['expected']:,.0f}"
+    return f"{row['entity']} {verb} {row['high']:,} unusual {noun} ({few} expected of {row['flows']:,})"
 
 
 def _least(log_p: np.ndarray) -> np.ndarray:
@@ -232,10 +234,6 @@ def _least(log_p: np.ndarray) -> np.ndarray:
     short = np.maximum(np.log(LEAST_P) - log_p, 0.0)
     result: np.ndarray = np.where(short > 0, LEAST_P / (1 + short), np.exp(np.maximum(log_p, np.log(LEAST_P))))
     return result
-
-
-def _few(expected: float) -> str:
-    return f"{expected:.1f}" if expected < 10 else f"{expected:,.0f}"
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
