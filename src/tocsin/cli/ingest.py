@@ -69,7 +69,7 @@ def ingest(app: App, paths: tuple[str, ...], format_name: str | None, *, follow:
     else:
         _summary(result)
     if result.exit_code:
-        click.get_current_context().exit(result.exit_code)
+        raise SystemExit(result.exit_code)
 
 
 def _summary(result: "IngestResult") -> None:

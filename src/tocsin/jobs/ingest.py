@@ -199,6 +199,7 @@ class _FileWork:
         start = mark(state.position)
         for batches in self._pieces(source, path, state.position):
             self._piece(state, batches, source, fresh)
+            batches.clear()  # before the next piece is gathered
         self._conclude(again=bool(start or state.generation))
         state.path, (state.size_bytes, state.mtime_ns) = str(path), seen
         if not source.appendable:
