@@ -42,9 +42,11 @@ def clock():
     return FakeClock()
 
 
-@pytest.fixture
-def ledger(tmp_path, clock):
-    opened = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite", clock=clock)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request, tmp_path, clock):
+    on_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/ledger.sqlite" if on_sqlite else request.getfixturevalue("postgres_url")
+    opened = Ledger(url, clock=clock)
     yield opened
     opened.close()
 
