@@ -1,15 +1,42 @@
 """Fingerprint profiles from the lake: built from days, compared with a day, kept in the store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tocsin.detectors.outlier.fingerprint import HOST_COLUMN, FingerprintProfiles, load_profiles, save_profiles
 from tocsin.errors import InputError
-from tocsin.jobs.lake import lake_days, read_day, read_objects
+from tocsin.jobs.lake import digest, lake_days, read_objects
 from tocsin.jobs.work import Done, Work
+from tocsin.store import ObjectInfo, read_json, update_json
+
+STATE_FORMAT = 1
+
+
+def fingerprint_days(work: Work, *, before: date | None = None) -> Done:
+    """Judge the lake's newest day (before a day, where one is given) and learn it: what `auto` and the daemon do.
+
+    Nothing is read again while the lake's days are what they were; nothing happens where fingerprints are off or the
+    flows have none.
+    """
+    done = Done("fingerprint")
+    days = wanted_days(work, before=before)
+    present = lake_days(work.store, work.domain)
+    if not work.settings.fingerprint.enabled or not days:
+        return done
+    objects = [info for day in days for info in present[day]]
+    known, _ = read_json(work.store, _state_path(work.domain))
+    if (known or {}).get("objects") == digest(objects) or not any(True for _ in _bearing(work, objects)):
+        return done
+    done.counts = detect_fingerprints(work, days[-1]).counts
+    learned = build_fingerprints(work, days)
+    done.counts |= learned.counts
+    done.days = learned.days
+    update_json(work.store, _state_path(work.domain), lambda _: {"format": STATE_FORMAT, "objects": digest(objects)})
+    return done
 
 
 def build_fingerprints(work: Work, days: list[date] | None = None) -> Done:
@@ -45,7 +72,7 @@ def detect_fingerprints(work: Work, day: date | None = None) -> Done:
             f"the lake of {work.domain!r} has no flows of {day or 'any day'}; `tocsin ingest PATH…` fills it"
         )
     profiles = _history(work, day)
-    batches = read_objects(work.store, present[day], profiles.columns())
+    batches = read_objects(work.store, _bearing(work, present[day]), profiles.columns())
     candidates = profiles.candidates(batches)
     judged = work.verdict.judge(candidates)
     done.days = [day]
@@ -62,7 +89,9 @@ def profile_of(work: Work, address: str, days: list[date]) -> list[dict[str, obj
     Each is {role, field, fingerprint, flows, share (of the host's flows with this field), first, last}.
     """
     profiles = FingerprintProfiles(work.settings.fingerprint)
-    profiles.build(_of_host(table, address) for day in days for table in _read(work, day, profiles))
+    present = lake_days(work.store, work.domain)
+    objects = _bearing(work, [info for day in days for info in present.get(day, [])])
+    profiles.build(_of_host(table, address) for table in read_objects(work.store, objects, profiles.columns()))
     rows: list[dict[str, object]] = []
     for role in HOST_COLUMN:
         pairs = profiles.pairs(role)
@@ -92,7 +121,8 @@ def profiles_of(work: Work, days: list[date]) -> FingerprintProfiles:
     profiles = FingerprintProfiles(work.settings.fingerprint)
     for number, day in enumerate(chosen):
         work.progress("fingerprint build", number, len(chosen))
-        profiles.build(read_objects(work.store, present[day], profiles.columns()), days=[day.isoformat()])
+        objects = _bearing(work, present[day])
+        profiles.build(read_objects(work.store, objects, profiles.columns()), days=[day.isoformat()])
     work.progress("fingerprint build", len(chosen), len(chosen))
     return profiles
 
@@ -100,9 +130,9 @@ def profiles_of(work: Work, days: list[date]) -> FingerprintProfiles:
 def wanted_days(work: Work, count: int | None = None, *, before: date | None = None) -> list[date]:
     """Return the lake's newest so many days (`history_days`), those before a day where one is given."""
     present = [day for day in lake_days(work.store, work.domain) if before is None or day < before]
-    newest = (before - timedelta(days=1)) if before else max(present, default=None)
-    if newest is None:
+    if not present:
         return []
+    newest = max(present)
     return [day for day in present if day > newest - timedelta(days=count or work.settings.fingerprint.history_days)]
 
 
@@ -120,8 +150,22 @@ def _history(work: Work, day: date) -> FingerprintProfiles:
     return profiles_of(work, wanted) if wanted else FingerprintProfiles(work.settings.fingerprint)
 
 
-def _read(work: Work, day: date, profiles: FingerprintProfiles) -> Iterator[pa.Table]:
-    return read_day(work.store, work.domain, day, profiles.columns())
+def _bearing(work: Work, objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
+    """Yield the lake objects that have a column of fingerprints at all: the footer says so."""
+    profiles = FingerprintProfiles(work.settings.fingerprint)
+    wanted = {*profiles.fields("client"), *profiles.fields("server")}
+    for info in objects:
+        with work.store.open(info.path) as handle:
+            try:
+                bearing = bool(wanted & set(pq.read_schema(handle).names))
+            except pa.ArrowInvalid:
+                bearing = True  # reading it says what is wrong, and where
+        if bearing:
+            yield info
+
+
+def _state_path(domain: str) -> str:
+    return f"{domain}/fingerprint/.state.json"
 
 
 def _of_host(table: pa.Table, address: str) -> pa.Table:
