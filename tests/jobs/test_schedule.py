@@ -54,6 +54,7 @@ def recorder(app: App, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder(app.clock)
     for name in ("PROFILE", "SAMPLE", "EXTRACT", "RANK", "TRAIN", "SCORE"):
         monkeypatch.setattr(schedule, name, recorder.job(name.lower()))
+    monkeypatch.setattr(schedule, "EARLY_SCORE", schedule.SCORE)
     return recorder
 
 

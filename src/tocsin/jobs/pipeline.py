@@ -9,7 +9,7 @@ from tocsin.jobs.lake import lake_days
 from tocsin.jobs.process import owner_is_gone
 from tocsin.jobs.profile import profile_days
 from tocsin.jobs.sample import sample_days
-from tocsin.jobs.score import score_days
+from tocsin.jobs.score import everything_served, score_days
 from tocsin.jobs.train import extract, rank_fields, train
 from tocsin.jobs.work import Done, Work
 
@@ -38,7 +38,10 @@ RANK = Job("rank", rank_fields)
 TRAIN = Job("train", train)
 SCORE = Job("score", score_days)
 
-AUTO = (PROFILE, SCORE, SAMPLE, EXTRACT, RANK, TRAIN, SCORE)
+EARLY_SCORE = Job("score", lambda work: score_days(work) if everything_served(work) else Done("score"))
+"""Scoring with the models of the days before, so that unusual flows stay out of the sample; not before all are served."""
+
+AUTO = (PROFILE, EARLY_SCORE, SAMPLE, EXTRACT, RANK, TRAIN, SCORE)
 """In this order, so that what is found at once (hosts; flows, where a model is served) stays out of the samples."""
 
 
@@ -73,9 +76,8 @@ def auto(work: Work, observer: Observer = unobserved) -> list[Done]:
     for job in AUTO:
         if work.stop.is_set():
             break
-        first_score = job is SCORE and not any(result.job == "train" for result in results)
-        if first_score and not work.ledger.jobs(name="train", limit=1):
-            continue  # nothing is served yet
+        if job is EARLY_SCORE and not everything_served(work):
+            continue
         results.append(run_job(work, job, observer))
     if not days:
         results[0].notes.append(

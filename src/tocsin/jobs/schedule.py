@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.triggers.cron import CronTrigger
 
 from tocsin.errors import TocsinError
-from tocsin.jobs.pipeline import EXTRACT, RANK, SCORE, TRAIN, Job, Observer, run_job, unobserved
+from tocsin.jobs.pipeline import EARLY_SCORE, EXTRACT, RANK, SCORE, TRAIN, Job, Observer, run_job, unobserved
 from tocsin.jobs.profile import profile_days
 from tocsin.jobs.sample import sample_days
 from tocsin.jobs.work import ELSEWHERE, Done, Work
@@ -70,10 +70,10 @@ def plan(settings: Settings, rng: random.Random) -> list[Daily]:
     sampling, training = settings.sampling, settings.training
     sample_minute = rng.randrange(60) if sampling.sample_minute is None else sampling.sample_minute
     train_minute = rng.randrange(60) if training.train_minute is None else training.train_minute
-    scored = (SCORE,) if settings.scoring.in_run else ()
+    early, late = ((EARLY_SCORE,), (SCORE,)) if settings.scoring.in_run else ((), ())
     return [
-        Daily("sample", sampling.sample_hour, sample_minute, (PROFILE, *scored, SAMPLE)),
-        Daily("train", training.train_hour, train_minute, (PROFILE, SAMPLE, EXTRACT, RANK, TRAIN, *scored)),
+        Daily("sample", sampling.sample_hour, sample_minute, (PROFILE, *early, SAMPLE)),
+        Daily("train", training.train_hour, train_minute, (PROFILE, SAMPLE, EXTRACT, RANK, TRAIN, *late)),
     ]
 
 

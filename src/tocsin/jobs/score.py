@@ -5,6 +5,7 @@ is put last; it says which objects were scored, so that late files are noticed, 
 """
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -13,8 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tocsin.detectors.outlier.detector import MIN_ROWS
 from tocsin.jobs.claims import Claim, claim
 from tocsin.jobs.lake import lake_days, read_object
+from tocsin.jobs.sample import sampled
 from tocsin.jobs.scores import score_batch, score_path, score_prefix, state_path
 from tocsin.jobs.served import load_production
 from tocsin.jobs.work import ELSEWHERE, Done, Work
@@ -59,6 +62,16 @@ def score_days(work: Work, *, dates: list[date] | None = None, since: datetime |
     return done
 
 
+def everything_served(work: Work) -> bool:
+    """Say whether each sampled protocol with rows enough has a model; scoring earlier would score a day in halves."""
+    rows: Counter[str] = Counter()
+    for protocols in sampled(work.store, work.domain).values():
+        rows.update({proto: entry["sampled"] for proto, entry in protocols.items() if work.wants(proto)})
+    names = {proto for proto, n in rows.items() if n >= MIN_ROWS}
+    registry = Registry(work.store, work.domain)
+    return bool(names) and all(registry.production(name) is not None for name in names)
+
+
 def scored_state(work: Work) -> dict[str, Any]:
     """Return what was scored: {last_scored, days: {date: {part: {objects, rows, models, scored_at}}}}."""
     return read_json(work.store, state_path(work.domain))[0] or {"days": {}}
@@ -73,8 +86,18 @@ def _models(work: Work) -> dict[str, Model]:
 
 def _unscored(work: Work, day: date, objects: list[ObjectInfo]) -> list[ObjectInfo]:
     parts = scored_state(work)["days"].get(day.isoformat(), {})
+    if _new_protocols(work, day, parts):
+        return objects
     known: dict[str, int] = {**parts.get("all", {}).get("objects", {}), **parts.get(work.part, {}).get("objects", {})}
     return [info for info in objects if known.get(info.path) != info.size_bytes]
+
+
+def _new_protocols(work: Work, day: date, parts: dict[str, Any]) -> bool:
+    """Say whether the day has a protocol that is served now and was not when the day was scored."""
+    scored = {name for part in ("all", work.part) for name in parts.get(part, {}).get("models", {})}
+    of_day = sampled(work.store, work.domain).get(day, {})
+    registry = Registry(work.store, work.domain)
+    return any(name not in scored and work.wants(name) and registry.production(name) for name in of_day)
 
 
 class _Day:

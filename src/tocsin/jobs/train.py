@@ -12,7 +12,7 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow as pa
 
-from tocsin.detectors.outlier.detector import OutlierDetector
+from tocsin.detectors.outlier.detector import MIN_ROWS, OutlierDetector
 from tocsin.detectors.outlier.features import FieldSpec, Normaliser, flow_fields
 from tocsin.detectors.outlier.rank import rank
 from tocsin.errors import ModelError, NotFoundError, SettingsError
@@ -177,8 +177,8 @@ def _train(work: Work, proto: str, done: Done, *, force: bool) -> None:
         done.count("models unchanged", 1)
         return
     served = load_production(work, registry, proto)
-    if rows == 0:
-        done.notes.append(f"{proto}: every sampled row was left out; there is nothing to learn from")
+    if rows < MIN_ROWS:
+        done.notes.append(f"{proto}: {rows} sampled rows are too few to learn from")
         return
     fields = chosen_fields(work, _selected(work, proto))
     detector = OutlierDetector(
