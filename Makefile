@@ -1,6 +1,8 @@
 # tocsin: everything a person or CI does here. Needs Python 3.11 or later with venv, and make.
 
-PYTHON ?= python3
+# The first Python that is new enough; python3 if none is, so that the message below names it.
+PYTHON ?= $(or $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
