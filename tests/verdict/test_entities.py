@@ -192,3 +192,28 @@ def test_order_and_split_do_not_matter(seed, parts):
         gathered.add(table([flows[at] for at in part]))
     assert [asdict(each) for each in gathered.candidates()] == [asdict(each) for each in whole]
     assert whole
+
+
+def test_what_a_host_has_every_day_is_expected_of_it() -> None:
+    """A public server receives odd flows every day; the first day is news, the same again is not, twice as much is."""
+
+    def day(high: int, usual: list[pa.Table]) -> FlowEntities:
+        entities = FlowEntities(Cutoffs(), ["10.0.0.0/8"], str, usual=usual)
+        n = 800
+        entities.add(
+            pa.table({
+                "flowid": [f"f{i}" for i in range(n)],
+                "stime": pa.array([datetime(2025, 1, 6, tzinfo=UTC)] * n, pa.timestamp("us", tz="UTC")),
+                "saddr": ["198.51.100.7"] * n, "daddr": ["10.0.0.9"] * n, "proto": ["tcp"] * n,
+                "raw": [9.0] * high + [1.0] * (n - high), "score": [99.95] * high + [10.0] * (n - high),
+            })
+        )  # fmt: skip
+        return entities
+
+    first = day(10, [])
+    assert [item.entity for item in first.candidates()] == ["10.0.0.9"]
+    history = [first.tally(), day(9, []).tally()]
+    assert history[0].to_pylist() == [{"entity": "10.0.0.9", "flows": 800, "high": 10}]
+    again = day(11, history).candidates()
+    assert not again or again[0].score < 90
+    assert day(120, history).candidates()[0].score > 99.9

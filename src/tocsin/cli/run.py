@@ -25,7 +25,7 @@ def run(app: App, run_now: bool, protocols: tuple[str, ...]) -> None:
     """
     from tocsin.jobs.schedule import Daemon
     from tocsin.serve.metrics import Metrics
-    from tocsin.store import probe
+    from tocsin.stores.probe import probe
 
     work = app.work(protocols)
     stop_on_signals(work.stop)

@@ -7,6 +7,7 @@ is put last; it says which objects were scored, so that late files are noticed, 
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -15,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tocsin.detectors.outlier.detector import MIN_ROWS
+from tocsin.errors import NotFoundError
 from tocsin.jobs.claims import Claim, claim
-from tocsin.jobs.lake import lake_days, read_object
+from tocsin.jobs.lake import lake_days, read_object, read_parquet, write_parquet
 from tocsin.jobs.sample import sampled
 from tocsin.jobs.scores import score_batch, score_path, score_prefix, state_path
 from tocsin.jobs.served import load_production
@@ -77,6 +79,19 @@ def scored_state(work: Work) -> dict[str, Any]:
     return read_json(work.store, state_path(work.domain))[0] or {"days": {}}
 
 
+def entities_path(work: Work, day: date) -> str:
+    """Return the object with how many flows, and unusual ones, each host had in a day."""
+    return f"{work.domain}/score/entities/{work.part}/entities-{day.isoformat()}.parquet"
+
+
+def _tallies_before(work: Work, day: date) -> list[pa.Table]:
+    tables = []
+    for back in range(work.settings.sampling.retention_days, 0, -1):
+        with suppress(NotFoundError):
+            tables.append(read_parquet(work.store, entities_path(work, day - timedelta(days=back))))
+    return tables
+
+
 def _models(work: Work) -> dict[str, Model]:
     registry = Registry(work.store, work.domain)
     names = [name for name in registry.names() if work.wants(name)]
@@ -112,7 +127,10 @@ class _Day:
         self._cutoffs = Cutoffs.of(work.settings.verdict)
         self._lock = threading.Lock()
         self._entities = FlowEntities(
-            self._cutoffs, work.settings.verdict.home_networks, {name: model.detector.expected for name, model in models.items()}
+            self._cutoffs,
+            work.settings.verdict.home_networks,
+            {name: model.detector.expected for name, model in models.items()},
+            usual=_tallies_before(work, day),
         )
         self._last: datetime | None = None
 
@@ -124,6 +142,7 @@ class _Day:
         seen = min((model.calibration.rows for model in self._models.values()), default=0)
         self._held.renew()
         judged = self._work.verdict.judge(self._entities.candidates(), seen_rows=seen)
+        self._work.store.put(entities_path(self._work, self._day), write_parquet(self._entities.tally()))
         self._done.count("flows scored", sum(counts))
         self._done.count("findings", judged.new)
         self._done.days.append(self._day)

@@ -53,6 +53,8 @@ class FlowEntities:
         home_networks: CIDR blocks that are ours.
         expected: says in words what is normal for a field; by protocol, or one for all.
         detector: name that the candidates carry.
+        usual: tallies of the days before (see `tally`). An entity's own share of unusual flows on those days is expected of
+            it again, where it lies above that of the others: a public server receives odd flows every day.
     """
 
     def __init__(
@@ -61,7 +63,11 @@ class FlowEntities:
         home_networks: Sequence[str],
         expected: Callable[[str], str] | Mapping[str, Callable[[str], str]],
         detector: str = "outlier",
+        usual: Sequence[pa.Table] = (),
     ) -> None:
+        self._usual = Tally(("entity",), {"flows": "sum", "high": "sum"})
+        for day in usual:
+            self._usual.add(day)
         self._cutoffs = cutoffs
         self._home = [ipaddress.ip_network(network, strict=False) for network in home_networks]
         self._is_home: dict[str, bool] = {}
@@ -101,7 +107,8 @@ class FlowEntities:
             return []
         flows = self._flows_of(high.column("entity"))
         count = high.column("high").to_numpy()
-        expected = np.maximum(flows * self._rate(), LEAST_EXPECTED)
+        rate = np.maximum(self._rate(), self._own_rates(high.column("entity")))
+        expected = np.maximum(flows * rate, LEAST_EXPECTED)
         # log P(h or more) = h·log(μ/(1+μ))
         log_chance = count * np.log(expected / (1 + expected))
         log_single = np.log(self._single(flows, high.column("best").to_numpy()))
@@ -121,6 +128,20 @@ class FlowEntities:
         records = self._records_of({row["entity"] for row in rows})
         proposed = [self._candidate(row, records[row["entity"]]) for row in rows]
         return sorted(proposed, key=lambda candidate: (-candidate.raw, candidate.entity))
+
+    def tally(self) -> pa.Table:
+        """Return entity, flows and how many of them were unusual, by entity: what `usual` takes on later days."""
+        everyone, high = self._all.result(), self._high.result()
+        at = pc.index_in(everyone.column("entity"), value_set=high.column("entity").combine_chunks())
+        count = pc.fill_null(high.column("high").cast(pa.int64()).take(at), 0)
+        return everyone.append_column("high", count).sort_by("entity")
+
+    def _own_rates(self, entities: pa.ChunkedArray) -> np.ndarray:
+        """Return the share of each entity's flows that was unusual on the days before; 0 for one not seen then."""
+        known = self._usual.result()
+        at = pc.index_in(entities, value_set=known.column("entity").combine_chunks())
+        flows, high = (pc.fill_null(known.column(name).cast(pa.float64()).take(at), 0) for name in ("flows", "high"))
+        return np.asarray(high) / np.maximum(np.asarray(flows), STEADY_FLOWS)
 
     def _add_high(self, high: pa.Table) -> None:
         end = high.column("etime") if "etime" in high.column_names else high.column("stime")
