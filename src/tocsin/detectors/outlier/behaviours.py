@@ -40,6 +40,9 @@ AUTH_PORTS = (
 SHELL_PORTS = (21, 22, 23, 2222, 2323, 3389, 5900, 5985, 5986, 8291)
 """Those of them that people use rather than programs."""
 
+WEB_PORTS = (80, 443, 8080, 8443)
+"""Services of every kind."""
+
 ADMIN_PORTS = (22, 23, 135, 139, 445, 3389, 5900, 5985, 5986)
 """Services through which a host is administered, or taken over."""
 
@@ -64,17 +67,23 @@ class Behaviour:
 BEHAVIOURS = (
     Behaviour("address-scan", 5, 3.0, "few addresses that do not answer on one port", outbreak=True),
     Behaviour("port-scan", 8, 3.0, "few ports of one address that do not answer", outbreak=True),
-    Behaviour("brute-force", 8, 3.0, "few short connections to one login service in ten minutes", outbreak=True),
-    Behaviour("beacon", 1, 1.0, "no contact in a steady rhythm to a place that few others go to"),
+    Behaviour("brute-force", 6, 3.0, "few short connections to one login service in ten minutes", outbreak=True),
+    Behaviour("beacon", 1, 1.0, "no contact in a steady rhythm to a place that few others go to", outbreak=True),
     Behaviour(
         "exfiltration",
         2e6,
         1.4,
         "little sent to one outside address, and less than comes back",
         excused_by_history=True,
+        outbreak=True,
     ),
     Behaviour(
-        "lateral-movement", 4, 2.5, "few hosts of our own reached on administration ports", excused_by_history=True
+        "lateral-movement",
+        3,
+        4.0,
+        "few hosts of our own reached on administration ports",
+        excused_by_history=True,
+        outbreak=True,
     ),
     Behaviour("flood", 100, 2.0, "few unanswered flows to one address in ten minutes", outbreak=True),
     Behaviour("mail-fan-out", 4, 2.0, "mail sent through one or two servers", excused_by_history=True),
@@ -147,11 +156,14 @@ _ADDRESS_SCAN = f"""
     FROM tried JOIN focused USING (s)
 """
 
+# Without the ports that traceroute counts through.
+_NET_CLOSED = "(2 * count_if(unanswered = n) - count(*)) * CASE WHEN proto = 'udp' THEN 0.3 ELSE 1 END"
 _PORT_SCAN = f"""
     SELECT s, proto, d, count(*) AS ports, count_if(unanswered = n) AS failed, sum(n) AS flows,
            sum(out) AS bytes_out, sum(back) AS bytes_in, {_TIMES},
-           {_bits("port-scan", "2 * count_if(unanswered = n) - count(*)")} AS bits
-    FROM contacts WHERE proto IN ('tcp', 'udp') GROUP BY s, proto, d HAVING count(*) > {BY_NAME["port-scan"].unit}
+           {_bits("port-scan", _NET_CLOSED)} AS bits
+    FROM contacts WHERE proto = 'tcp' OR (proto = 'udp' AND port NOT BETWEEN 33434 AND 33534)
+    GROUP BY s, proto, d HAVING count(*) > {BY_NAME["port-scan"].unit}
 """
 
 # Applications, too, open many short connections to databases and mail stores, but of differing sizes.
@@ -165,13 +177,15 @@ _BRUTE_FORCE = f"""
 """
 
 # Regular contact is innocent when many hosts make it (updates, mail, time) and when the service is made of it;
-# a port that few of our hosts use speaks a little for it.
+# a port that few of our hosts use speaks a little for it, one that many use steadily against it (the web aside).
 _BEACON = f"""
     SELECT s, proto, d, port AS dport, n AS flows, unanswered AS failed, out AS bytes_out, back AS bytes_in, users,
            peak, gap_ms, on_beat, same_size, {_ONE_TIME},
            20 * greatest(0, (on_beat - 0.3) / 0.7) * (0.5 + 0.5 * same_size)
               * least(1, greatest(0, log2(gaps / 5) / 2.2)) * sqrt(least(1, (last - first + gap_ms) / $span))
-              / pow(users, 0.8) * (1.25 - 0.25 * least(1, log2(callers) / log2(greatest(2, hosts))))
+              / pow(users, 0.8)
+              * CASE WHEN port IN {WEB_PORTS} THEN 1 ELSE 1 / sqrt(greatest(1, steady)) END
+              * (1.25 - 0.25 * least(1, log2(callers) / log2(greatest(2, hosts))))
               * CASE WHEN unanswered = n THEN 0.6 ELSE 1 END
               * CASE WHEN d_ours THEN 0.35 ELSE 1 END
               * CASE WHEN proto = 'udp' AND port = 123 THEN 0.15
@@ -180,7 +194,8 @@ _BEACON = f"""
                      WHEN proto LIKE '%icmp%' THEN 0.3
                      ELSE 1 END AS bits
     FROM contacts JOIN beats ON contact = hash(s, d, proto, port) JOIN popular USING (d)
-    JOIN (SELECT proto, port, count(DISTINCT s) AS callers FROM contacts WHERE s_ours GROUP BY proto, port)
+    JOIN (SELECT proto, port, count(DISTINCT s) AS callers, count(DISTINCT s) FILTER (on_beat > 0.6) AS steady
+          FROM contacts LEFT JOIN beats ON contact = hash(s, d, proto, port) WHERE s_ours GROUP BY proto, port)
       USING (proto, port)
     CROSS JOIN (SELECT count(DISTINCT s) AS hosts FROM contacts WHERE s_ours)
     WHERE s_ours AND gaps >= 10
@@ -193,12 +208,13 @@ _EXFILTRATION = f"""
     FROM contacts JOIN popular USING (d) WHERE s_ours AND NOT d_ours AND unanswered < n GROUP BY s, d
 """
 
+# Hosts that let one in, each counting less the more others they let in as well: a server is there for it.
 _LATERAL = f"""
-    SELECT s, proto, port AS dport, count(*) AS peers, count_if(unanswered = n) AS failed, sum(n) AS flows,
-           sum(out) AS bytes_out, sum(back) AS bytes_in, {_TIMES},
-           {_bits("lateral-movement", "sum(1 / sqrt(users))")} AS bits
-    FROM contacts JOIN popular USING (d)
-    WHERE s_ours AND d_ours AND proto = 'tcp' AND port IN {ADMIN_PORTS} GROUP BY s, proto, port
+    SELECT s, proto, count(DISTINCT d) AS peers, sum(n) AS flows, sum(out) AS bytes_out, sum(back) AS bytes_in,
+           {_TIMES}, {_bits("lateral-movement", "sum(1 / sqrt(callers))")} AS bits
+    FROM (SELECT *, count(*) OVER (PARTITION BY d, port) AS callers FROM contacts
+          WHERE s_ours AND d_ours AND proto = 'tcp' AND port IN {ADMIN_PORTS} AND unanswered < n)
+    GROUP BY s, proto
 """
 
 _FLOOD = f"""

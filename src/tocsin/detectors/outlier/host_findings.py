@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.detector import Scored
-from tocsin.detectors.outlier.behaviours import BY_NAME, NAMES
+from tocsin.detectors.outlier.behaviours import ADMIN_PORTS, BY_NAME, NAMES
 from tocsin.detectors.outlier.host_words import Activity, reasons, seen, subject, title
 from tocsin.detectors.outlier.population import host_score
 from tocsin.records.finding import Candidate, Reason
@@ -159,6 +159,8 @@ def _scope(host: str, activities: list[Activity]) -> dict[str, Any]:
         if None in values or (name == "dport" and any("icmp" in one["proto"] for one in activities)):
             continue
         scope[name] = values[0] if len(values) == 1 else values
+    if activities[0]["behaviour"] == "lateral-movement":
+        scope["dport"] = list(ADMIN_PORTS)
     return scope
 
 

@@ -93,7 +93,7 @@ def _exfiltration(a: Activity) -> str:
 
 
 def _lateral(a: Activity) -> str:
-    return f"reached {a['peers']:,} of our hosts on {_service(a)}"
+    return f"reached {a['peers']:,} of our hosts on administration ports"
 
 
 def _flood(a: Activity) -> str:

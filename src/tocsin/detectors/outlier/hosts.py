@@ -40,9 +40,9 @@ class HostDetector(BatchDetector):
         P = (m · 2^-b + Σ_j [b_j > 0] · min(1, 2^(1.5 · (b_j - b)))) / (m + n),    evidence = -log2 P
 
     a tail estimate of the population, smoothed by a Pareto kernel around each host, with the prior worth m hosts.
-    The host itself is left out, on all days; of scans, guesses and floods so are the three strongest others, as an
-    outbreak must not excuse itself; and so is what was itself out of the ordinary on earlier days. Behaviours that a
-    role explains are set against the host's own other days alike, with a steeper kernel, and the weaker evidence
+    The host itself is left out, on all days; of attacks so are the three strongest other hosts, as an outbreak must not
+    excuse itself; and so is what was itself out of the ordinary on earlier days. Behaviours that a
+    role explains are set against the host's own usual day alike, with a steeper kernel, and the weaker evidence
     counts. Evidence is at most 2 · b. A host's raw score is its strongest evidence plus a fifth of the next two; a host
     that is not ours counts two fifths.
 

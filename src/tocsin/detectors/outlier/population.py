@@ -71,7 +71,9 @@ class Population:
     def _own_tail(self, column: int, value: float, history: list[int]) -> float:
         if not (BEHAVIOURS[column].excused_by_history and history):
             return 0.0
-        return OWN_SHARE * float(_near(self._bits[history, column], value, OWN_NEARNESS).mean())
+        # A habit is what it did on most days: the lower median, so that one day of many excuses nothing.
+        usual = np.sort(self._bits[history, column])[(len(history) - 1) // 2]
+        return OWN_SHARE * float(_near(np.array([usual]), value, OWN_NEARNESS)[0])
 
 
 def host_score(raw: np.ndarray | float, tests: np.ndarray | float) -> np.ndarray:

@@ -27,6 +27,9 @@ COLUMNS = (
 FOLD_ROWS = 1_000_000
 ARRIVALS_AT_ONCE = 4_000_000
 BURST_MS = 5_000.0
+LEAST_FLOWS = 5
+"""Flows without which a host is no example of anything: it had no occasion."""
+
 MIN_CONTACTS = 12
 
 PROFILE = pa.schema([
@@ -37,7 +40,7 @@ PROFILE = pa.schema([
     *[(name, pa.float64()) for name in behaviours.NAMES],
     ("activities", pa.list_(behaviours.ACTIVITY)),
 ])  # fmt: skip
-"""One row a host and day. `population`: hosts of its kind (ours, or not) seen that day, also those without a row.
+"""One row a host and day. `population`: hosts of its kind (ours, or not) with some flows that day, row or not.
 
 A column a behaviour: how unusual by itself, in bits, 0 where the host did nothing of the kind. `activities`: what made
 them, strongest first. Hosts that are not ours have a row only where some behaviour is above 0.
@@ -242,7 +245,8 @@ def _table(connection: Any, day: date) -> pa.Table:
     fields = ", ".join(f'"{field.name}" := "{field.name}"' for field in behaviours.ACTIVITY)
     rows = connection.sql(_HOSTS.format(best=best, fields=fields)).to_arrow_table()
     ours, others = connection.execute(
-        "SELECT count(DISTINCT s) FILTER (s_ours), count(DISTINCT s) FILTER (NOT s_ours) FROM contacts"
+        "SELECT count_if(s_ours), count_if(NOT s_ours)"
+        f" FROM (SELECT s, s_ours FROM contacts GROUP BY s, s_ours HAVING sum(n) >= {LEAST_FLOWS})"
     ).fetchone()
     population = np.where(rows.column("ours").to_numpy(zero_copy_only=False), ours, others)
     columns: dict[str, Any] = {name: rows.column(name) for name in rows.column_names}
