@@ -32,6 +32,7 @@ from tocsin.store import Store
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 1000
+MIB = 1 << 20
 Progress = Callable[[Path, int, int], None]
 """Called with the file, how far it is read (bytes of a log, rows of a table), and the rows so far."""
 
@@ -247,7 +248,7 @@ class _FileWork:
 
     def _pieces(self, source: Source, path: Path, position: dict[str, Any] | None) -> Iterator[list[Batch]]:
         """Gather batches to about `chunk_mb` of input."""
-        limit = self.settings.chunk_mb << 20
+        limit = self.settings.chunk_mb * MIB
         held: list[Batch] = []
         begin, size = mark(position), 0
         for batch in source.read(path, position, growing=self.growing):

@@ -1,6 +1,5 @@
 """Argus flows as comma-separated text (binetflow), as `ra` writes them and CTU-13 hands them out."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from tocsin.sources.lines import (
     LineSource,
     Parsed,
     Piece,
+    Titled,
     first_line,
     missing,
     read_table,
@@ -47,13 +47,12 @@ class ArgusSource(LineSource):
         names = first_line(head).decode(errors="replace").split(",")
         return {"StartTime", "SrcAddr", "DstAddr"} <= {name.strip() for name in names}
 
-    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any]]]:
+    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> tuple[list[Titled], dict[str, Any]]:
         """Take the first line as header."""
         lines, header = without_header(block, header)
         if "fields" in header and (absent := [name for name in _THEIRS.values() if name not in header["fields"]]):
             raise missing(path, absent, ", ".join(header["fields"]))
-        if lines.data:
-            yield lines, header
+        return [(lines, header)] if lines.data else [], header
 
     def parse(self, path: Path, piece: Piece) -> Parsed:
         """Turn lines into flows."""

@@ -120,32 +120,39 @@ def _limited(pieces: Iterator[bytes], size: int | None) -> Iterator[bytes]:
 def read_blocks(
     stream: Stream, offset: int = 0, line: int = 1, *, until: int | None = None, size: int = BLOCK_BYTES
 ) -> Iterator[Block]:
-    """Yield blocks of about `size` bytes, each cut behind a line feed; what is left at the end comes as it is.
+    """Yield blocks: the next `size` bytes up to their last line feed; what is left at the end comes as it is.
 
-    Raises InputError when a line is longer than LINE_BYTES.
+    Where a block ends depends on where it begins and on nothing else, so that reading on from a block's end gives
+    the same blocks as reading through. Raises InputError when a line is longer than LINE_BYTES.
     """
     parts: list[bytes] = []
-    held = 0
+    held, wanted = 0, size
     for piece in stream.pieces(offset, until):
         parts.append(piece)
         held += len(piece)
-        if held < size:
+        if held < wanted:
             continue
-        data = b"".join(parts)
-        cut = data.rfind(b"\n") + 1
-        if cut:
-            yield Block(offset, line, data[:cut])
-            offset, line = offset + cut, line + data.count(b"\n", 0, cut)
-        elif held > LINE_BYTES:
-            raise InputError(f"{stream.path}: line {line} is longer than {LINE_BYTES >> 20} MiB; this is no log")
-        parts, held = [data[cut:]], held - cut
-    rest = b"".join(parts)
-    cut = rest.rfind(b"\n") + 1
+        data, start = b"".join(parts), 0
+        while len(data) - start >= wanted:
+            cut = data.rfind(b"\n", start, start + wanted) + 1
+            if cut:
+                yield Block(offset, line, data[start:cut])
+                offset, line, wanted = offset + cut - start, line + data.count(b"\n", start, cut), size
+                start = cut
+            elif wanted > LINE_BYTES:
+                raise InputError(f"{stream.path}: line {line} is longer than {LINE_BYTES >> 20} MiB; this is no log")
+            else:
+                wanted += size
+        parts, held = [data[start:]], len(data) - start
+    yield from _rest(b"".join(parts), offset, line)
+
+
+def _rest(data: bytes, offset: int, line: int) -> Iterator[Block]:
+    cut = data.rfind(b"\n") + 1
     if cut:
-        yield Block(offset, line, rest[:cut])
-        offset, line = offset + cut, line + rest.count(b"\n")
-    if cut < len(rest):
-        yield Block(offset, line, rest[cut:], terminated=False)
+        yield Block(offset, line, data[:cut])
+    if cut < len(data):
+        yield Block(offset + cut, line + data.count(b"\n"), data[cut:], terminated=False)
 
 
 def parse_in_order(items: Iterable[T], parse: Callable[[T], R], workers: int) -> Iterator[R]:

@@ -1,6 +1,6 @@
 """Comma-separated flows of any make, by a column map."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tocsin.sources.lines import (
     LineSource,
     Parsed,
     Piece,
+    Titled,
     column_names,
     first_line,
     missing,
@@ -60,7 +61,7 @@ class CsvSource(LineSource):
         """A first line that names stime, saddr, daddr and proto."""
         return set(MANDATORY) <= set(column_names(first_line(head)))
 
-    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any]]]:
+    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> tuple[list[Titled], dict[str, Any]]:
         """Take the first line as header."""
         known = "fields" in header
         lines, header = without_header(block, header)
@@ -68,8 +69,7 @@ class CsvSource(LineSource):
             absent = [name for name in MANDATORY if name not in self.columns and name not in header["fields"]]
             if absent:
                 raise missing(path, absent, f"{', '.join(header['fields'])}; map them under {self.where}")
-        if lines.data:
-            yield lines, header
+        return [(lines, header)] if lines.data else [], header
 
     def parse(self, path: Path, piece: Piece) -> Parsed:
         """Turn lines into flows."""

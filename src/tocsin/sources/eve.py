@@ -1,6 +1,5 @@
 """Suricata's EVE JSON: the events of type `flow`."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tocsin.records.maps import EVE_FLOW, kept
 from tocsin.records.rows import Rows
 from tocsin.sources.blocks import Block
 from tocsin.sources.jsonlines import JsonColumn, json_object, read_json_lines
-from tocsin.sources.lines import NOTHING, LineSource, Parsed, Piece, first_line, rejected_rows, rejections
+from tocsin.sources.lines import NOTHING, LineSource, Parsed, Piece, Titled, first_line, rejected_rows, rejections
 
 _THEIRS = {field.name: theirs for theirs, field in EVE_FLOW.items() if field.name in MANDATORY}
 _DROPPED = ("timestamp", "event_type")
@@ -37,9 +36,9 @@ class EveSource(LineSource):
         record = json_object(first_line(head))
         return record is not None and "event_type" in record and "timestamp" in record
 
-    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any]]]:
+    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> tuple[list[Titled], dict[str, Any]]:
         """EVE has no header."""
-        yield block, header
+        return [(block, header)], header
 
     def parse(self, path: Path, piece: Piece) -> Parsed:
         """Turn the flow events among the lines into flows."""

@@ -63,6 +63,8 @@ class Parsed:
 
 
 NOTHING = pa.table({})
+Titled = tuple[Block, dict[str, Any]]
+"""Lines and the header they stand under."""
 
 
 class LineSource(Source):
@@ -99,8 +101,8 @@ class LineSource(Source):
             raise InputError(f"{path}: is empty")
 
     @abstractmethod
-    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any]]]:
-        """Cut a block where the header changes: yield lines and the header they stand under.
+    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> tuple[list[Titled], dict[str, Any]]:
+        """Cut a block where the header changes: lines with the header they stand under, and the header after them.
 
         Raises InputError when the file cannot be of this format.
         """
@@ -125,8 +127,9 @@ class LineSource(Source):
                 continue
             if not block.terminated and (growing or stream.warning):
                 return
-            for lines, header in self.cut(stream.path, block, header):  # noqa: B020 - the header carries over
-                yield Piece(lines, header, _clean(lines.data), warnings)
+            titled, header = self.cut(stream.path, block, header)
+            for lines, above in titled:
+                yield Piece(lines, above, _clean(lines.data), warnings)
                 warnings = ()
 
     def _batch(self, path: Path, piece: Piece) -> Batch:

@@ -2,7 +2,6 @@
 
 import codecs
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tocsin.sources.lines import (
     LineSource,
     Parsed,
     Piece,
+    Titled,
     first_line,
     missing,
     read_table,
@@ -58,30 +58,29 @@ class ZeekSource(LineSource):
         log = _json_kind(head, path) if first_line(head).startswith(b"{") else _text_kind(head, path)
         return "flow" if log == "conn" else f"zeek.{log}"
 
-    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any]]]:
+    def cut(self, path: Path, block: Block, header: dict[str, Any]) -> tuple[list[Titled], dict[str, Any]]:
         """Cut at the lines that begin with #."""
         if not header:
             header = {"json": first_line(block.data).startswith(b"{")}
             if header["json"] and (log := _json_kind(block.data, path)) != "conn":
                 raise _other_log(path, log)
         if header["json"]:
-            yield block, header
-            return
+            return [(block, header)], header
+        titled: list[Titled] = []
         start, line, data = 0, block.line, block.data
         while start < len(data):
             if data.startswith(b"#", start):
                 stop = data.find(b"\n", start) + 1 or len(data)
-                changed = _read_header(path, header, data[start:stop].rstrip(b"\r\n"))
-                if changed is not header:
-                    header = changed
+                header = _read_header(path, header, data[start:stop].rstrip(b"\r\n"))
             else:
                 found = data.find(b"\n#", start)
                 stop = found + 1 if found >= 0 else len(data)
                 terminated = block.terminated or stop < len(data)
                 _check_fields(path, header, line)
-                yield Block(block.offset + start, line, data[start:stop], terminated), header
+                titled.append((Block(block.offset + start, line, data[start:stop], terminated), header))
             line += data.count(b"\n", start, stop)
             start = stop
+        return titled, header
 
     def parse(self, path: Path, piece: Piece) -> Parsed:
         """Turn lines into flows."""
