@@ -245,7 +245,7 @@ def _table(connection: Any, day: date) -> pa.Table:
     fields = ", ".join(f'"{field.name}" := "{field.name}"' for field in behaviours.ACTIVITY)
     rows = connection.sql(_HOSTS.format(best=best, fields=fields)).to_arrow_table()
     ours, others = connection.execute(
-        "SELECT count_if(s_ours), count_if(NOT s_ours)"
+        "SELECT coalesce(count_if(s_ours), 0), coalesce(count_if(NOT s_ours), 0)"
         f" FROM (SELECT s, s_ours FROM contacts GROUP BY s, s_ours HAVING sum(n) >= {LEAST_FLOWS})"
     ).fetchone()
     population = np.where(rows.column("ours").to_numpy(zero_copy_only=False), ours, others)
