@@ -14,19 +14,22 @@ from tocsin.errors import SettingsError
 from tocsin.jobs.lake import lake_days
 from tocsin.jobs.work import Done, Work
 
-protocol_option = click.option("-p", "--protocol", "protocols", multiple=True, help="Only this protocol; may be repeated.")
+protocol_option = click.option(
+    "-p", "--protocol", "protocols", multiple=True, help="Only this protocol; may be repeated."
+)
 sequential_option = click.option("--sequential", is_flag=True, help="One protocol after the other.")
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @contextmanager
-def working(app: App, protocols: tuple[str, ...] = (), *, sequential: bool = False, quiet: bool = False) -> Iterator[Work]:
+def working(
+    app: App, protocols: tuple[str, ...] = (), *, sequential: bool = False, quiet: bool = False
+) -> Iterator[Work]:
     """Give the jobs what they work with: progress bars, and a stop by signal."""
     work = app.work(protocols)
     if sequential:
         work.settings.parallel_protocols = False
-    stop_on_signals(work.stop)
-    with progress(quiet=quiet) as bars:
+    with stop_on_signals(work.stop), progress(quiet=quiet) as bars:
         tasks: dict[str, Any] = {}
 
         def show(what: str, done: int, total: int) -> None:
@@ -133,8 +136,8 @@ def _rank() -> Callable[[Work], Done]:
 
 extract = _stage(
     "extract",
-    "Build normalisation tables from the samples.\n\nOne Parquet table a protocol and field: bins of numbers, frequencies of "
-    "categories and address prefixes.\n\n\b\ntocsin extract\ntocsin extract -p tcp",
+    "Build normalisation tables from the samples.\n\nOne Parquet table a protocol and field: bins of numbers, "
+    "frequencies of categories and address prefixes.\n\n\b\ntocsin extract\ntocsin extract -p tcp",
     _extract,
 )
 rank = _stage(
@@ -147,13 +150,17 @@ rank = _stage(
 @click.command()
 @protocol_option
 @sequential_option
-@click.option("--algorithm", type=click.Choice(["hbos", "iforest", "autoencoder", "hybrid"]), help="Instead of training.algorithm.")
-@click.option("--force", is_flag=True, help="Train even if nothing changed, and serve the result whatever the gate says.")
+@click.option(
+    "--algorithm",
+    type=click.Choice(["hbos", "iforest", "autoencoder", "hybrid"]),
+    help="Instead of training.algorithm.",
+)
+@click.option(
+    "--force", is_flag=True, help="Train even if nothing changed, and serve the result whatever the gate says."
+)
 @json_option
 @click.pass_obj
-def train(
-    app: App, protocols: tuple[str, ...], sequential: bool, algorithm: Any, force: bool, as_json: bool
-) -> None:
+def train(app: App, protocols: tuple[str, ...], sequential: bool, algorithm: Any, force: bool, as_json: bool) -> None:
     """Train a model for each protocol and serve it, unless it was made from too little or a poor day.
 
     \b
@@ -200,7 +207,10 @@ def score(
     moment = _moment(since)
     with working(app, protocols, quiet=as_json or continuous) as work:
         dates = _dates(work, day, days)
-        results = [run_job(work, PROFILE), run_job(work, Job("score", lambda work: score_days(work, dates=dates, since=moment)))]
+        results = [
+            run_job(work, PROFILE),
+            run_job(work, Job("score", lambda work: score_days(work, dates=dates, since=moment))),
+        ]
         report(results, as_json=as_json)
         while continuous and not work.stop.wait(app.settings.scoring.interval_s):
             report([run_job(work, PROFILE), run_job(work, Job("score", score_days))], as_json=as_json)

@@ -1,5 +1,6 @@
 """The daemon."""
 
+import logging
 import random
 
 import rich_click as click
@@ -7,6 +8,8 @@ import rich_click as click
 from tocsin.app import App
 from tocsin.cli.pipeline import protocol_option
 from tocsin.cli.stop import stop_on_signals
+
+log = logging.getLogger("tocsin.run")
 
 
 @click.command()
@@ -28,9 +31,10 @@ def run(app: App, run_now: bool, protocols: tuple[str, ...]) -> None:
     from tocsin.stores.probe import probe
 
     work = app.work(protocols)
-    stop_on_signals(work.stop)
-    probe(work.store)
-    metrics = Metrics(work.store, work.ledger, domain=work.domain, clock=work.clock)
-    if app.settings.metrics.enabled:
-        metrics.serve(app.settings.metrics)
-    Daemon(work, rng=random.Random(), observer=metrics.observe).run(now=run_now)
+    with stop_on_signals(work.stop):
+        probe(work.store)
+        metrics = Metrics(work.store, work.ledger, domain=work.domain, clock=work.clock)
+        if app.settings.metrics.enabled:
+            server, _ = metrics.serve(app.settings.metrics)
+            log.info("metrics are at http://%s:%d/metrics", app.settings.metrics.host, server.server_port)
+        Daemon(work, rng=random.Random(), observer=metrics.observe).run(now=run_now)
