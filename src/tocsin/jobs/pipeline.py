@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tocsin.errors import TocsinError
+from tocsin.jobs.fingerprint import fingerprint_days
 from tocsin.jobs.lake import lake_days
 from tocsin.jobs.process import owner_is_gone
 from tocsin.jobs.profile import profile_days
@@ -33,6 +34,7 @@ class Job:
 
 PROFILE = Job("profile", profile_days)
 SAMPLE = Job("sample", sample_days)
+FINGERPRINT = Job("fingerprint", fingerprint_days)
 EXTRACT = Job("extract", extract)
 RANK = Job("rank", rank_fields)
 TRAIN = Job("train", train)
@@ -41,7 +43,7 @@ SCORE = Job("score", score_days)
 EARLY_SCORE = Job("score", lambda work: score_days(work) if everything_served(work) else Done("score"))
 """Scoring with the models of the days before, so that unusual flows stay out of the sample; not before all are served."""
 
-AUTO = (PROFILE, EARLY_SCORE, SAMPLE, EXTRACT, RANK, TRAIN, SCORE)
+AUTO = (PROFILE, EARLY_SCORE, SAMPLE, FINGERPRINT, EXTRACT, RANK, TRAIN, SCORE)
 """In this order, so that what is found at once (hosts; flows, where a model is served) stays out of the samples."""
 
 

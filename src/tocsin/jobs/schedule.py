@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.triggers.cron import CronTrigger
 
 from tocsin.errors import TocsinError
+from tocsin.jobs.fingerprint import fingerprint_days
 from tocsin.jobs.pipeline import EARLY_SCORE, EXTRACT, RANK, SCORE, TRAIN, Job, Observer, run_job, unobserved
 from tocsin.jobs.profile import profile_days
 from tocsin.jobs.sample import sample_days
@@ -59,6 +60,7 @@ def _until_today(call: Callable[..., Done]) -> Callable[[Work], Done]:
 
 PROFILE = Job("profile", _until_today(profile_days))
 SAMPLE = Job("sample", _until_today(sample_days))
+FINGERPRINT = Job("fingerprint", _until_today(fingerprint_days))
 
 
 def plan(settings: Settings, rng: random.Random) -> list[Daily]:
@@ -73,7 +75,7 @@ def plan(settings: Settings, rng: random.Random) -> list[Daily]:
     early, late = ((EARLY_SCORE,), (SCORE,)) if settings.scoring.in_run else ((), ())
     return [
         Daily("sample", sampling.sample_hour, sample_minute, (PROFILE, *early, SAMPLE)),
-        Daily("train", training.train_hour, train_minute, (PROFILE, SAMPLE, EXTRACT, RANK, TRAIN, *late)),
+        Daily("train", training.train_hour, train_minute, (PROFILE, SAMPLE, FINGERPRINT, EXTRACT, RANK, TRAIN, *late)),
     ]
 
 

@@ -189,3 +189,10 @@ def test_a_damaged_state_is_refused(fault):
             state[key] = value
     with pytest.raises(ModelError, match="build them again"):
         FingerprintProfiles().restore(state)
+
+
+def test_many_fingerprints_are_no_news_of_a_server_or_of_who_always_had_them():
+    day = flows([("nat", f"fp{n}") for n in range(12)])
+    answers = day.append_column("ndpi_ja3s", pa.array([f"s{n}" for n in range(12)]))
+    assert [item.entity for item in profiles([]).candidates(answers)] == ["nat"]
+    assert profiles([("nat", f"old{n}") for n in range(12)]).candidates(day) == []

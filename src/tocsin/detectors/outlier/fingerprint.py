@@ -201,14 +201,20 @@ class FingerprintProfiles:
             yield Change(host, role, name, float(novelty), int(flows), int(history), listed, *span)
 
     def _crowded(self, day: "FingerprintProfiles") -> list[Candidate]:
+        """Return the clients with many fingerprints, more than on the days before.
+
+        A server's answer varies with what its clients offer, so many of them say nothing.
+        """
         most, result = self.settings.max_fingerprints_per_host, []
-        for role, index in day._indexes.items():
-            order = np.argsort(index.group, kind="stable")
-            pairs = index.pairs.take(order)
-            for host, name, part in groups(index):
-                rows = pairs.slice(part.start, part.stop - part.start)
-                if rows.num_rows > most and sum(rows.column("count").to_pylist()) >= self.settings.min_observations:
-                    result.append(_many(host, role, name, rows, most))
+        before = self.pairs("client").group_by("host").aggregate([("fingerprint", "count")])
+        known = dict(zip(before.column("host").to_pylist(), before.column("fingerprint_count").to_pylist(), strict=True))
+        index = day._indexes["client"]
+        pairs = index.pairs.take(np.argsort(index.group, kind="stable"))
+        for host, name, part in groups(index):
+            rows = pairs.slice(part.start, part.stop - part.start)
+            flows = sum(rows.column("count").to_pylist())
+            if rows.num_rows > max(most, known.get(host, 0)) and flows >= self.settings.min_observations:
+                result.append(_many(host, "client", name, rows, most))
         return sorted(result, key=lambda candidate: (-candidate.raw, candidate.entity, candidate.about))
 
 
