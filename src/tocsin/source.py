@@ -66,7 +66,7 @@ class Source(ABC):
         """Say whether a file beginning with these (decompressed) bytes is of this format."""
 
     def kind(self, head: bytes, path: Path) -> str:
-        """Return which records a file of this format holds: `flow`, or `zeek.http` and the like, which `read` refuses."""
+        """Return which records a file of this format holds: `flow`, or `zeek.http` and the like (`read` refuses)."""
         return "flow"
 
     @abstractmethod

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tocsin.errors import InputError, StoreError
 from tocsin.jobs.lake import day_prefix
 from tocsin.jobs.landing import parquet_column
+from tocsin.records.keys import hash_text
 from tocsin.source import Source
 from tocsin.sources.blocks import Stream
 from tocsin.store import Store, read_json
@@ -138,12 +140,15 @@ def holds(path: Path, position: dict[str, Any]) -> bool:
 
 def known_flows(store: Store, domain: str, state: FileState) -> np.ndarray:
     """Return hashes of the flow ids that earlier generations of a file brought into the lake: sorted uint64."""
-    from tocsin.kernels.strings import hash_strings
-
     hashes = [
-        hash_strings(parquet_column(store.open(path), "flowid")) for path in _earlier_objects(store, domain, state)
+        flow_hashes(parquet_column(store.open(path), "flowid")) for path in _earlier_objects(store, domain, state)
     ]
     return np.unique(np.concatenate(hashes)) if hashes else np.empty(0, np.uint64)
+
+
+def flow_hashes(flowids: pa.ChunkedArray) -> np.ndarray:
+    """Return 64-bit hashes of flow ids: (n,) uint64."""
+    return hash_text(flowids, "flowid")
 
 
 def _earlier_objects(store: Store, domain: str, state: FileState) -> Iterator[str]:

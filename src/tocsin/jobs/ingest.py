@@ -16,6 +16,7 @@ from tocsin.jobs.discover import Found, UnknownFormatError, choose_source, find_
 from tocsin.jobs.filestate import (
     FileState,
     file_id,
+    flow_hashes,
     holds,
     known_flows,
     load_state,
@@ -316,9 +317,7 @@ class _FileWork:
 
 
 def _is_known(table: pa.Table, known: np.ndarray) -> np.ndarray:
-    from tocsin.kernels.strings import hash_strings  # imports the compiler, which few commands need
-
-    found: np.ndarray = np.isin(hash_strings(table.column("flowid")), known)
+    found: np.ndarray = np.isin(flow_hashes(table.column("flowid")), known)
     return found
 
 

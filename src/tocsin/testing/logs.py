@@ -4,14 +4,52 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-ZEEK_FIELDS = (
-    "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state local_orig "
-    "local_resp missed_bytes history orig_pkts orig_ip_bytes resp_pkts resp_ip_bytes tunnel_parents"
-).split()
-ZEEK_TYPES = (
-    "time string addr port addr port enum string interval count count string bool bool count string count count count "
-    "count set[string]"
-).split()
+ZEEK_FIELDS = [
+    "ts",
+    "uid",
+    "id.orig_h",
+    "id.orig_p",
+    "id.resp_h",
+    "id.resp_p",
+    "proto",
+    "service",
+    "duration",
+    "orig_bytes",
+    "resp_bytes",
+    "conn_state",
+    "local_orig",
+    "local_resp",
+    "missed_bytes",
+    "history",
+    "orig_pkts",
+    "orig_ip_bytes",
+    "resp_pkts",
+    "resp_ip_bytes",
+    "tunnel_parents",
+]
+ZEEK_TYPES = [
+    "time",
+    "string",
+    "addr",
+    "port",
+    "addr",
+    "port",
+    "enum",
+    "string",
+    "interval",
+    "count",
+    "count",
+    "string",
+    "bool",
+    "bool",
+    "count",
+    "string",
+    "count",
+    "count",
+    "count",
+    "count",
+    "set[string]",
+]
 START = 1_545_403_816
 
 
@@ -92,10 +130,20 @@ def eve_log(count: int) -> str:
     lines = []
     for number in range(count):
         stamp = datetime.fromtimestamp(START + number, UTC).strftime("%Y-%m-%dT%H:%M:%S.250000+0000")
-        shared = {"timestamp": stamp, "flow_id": 7_000_000 + number, "src_ip": "10.0.0.9", "src_port": 2000 + number}
+        shared: dict[str, object] = {
+            "timestamp": stamp,
+            "flow_id": 7_000_000 + number,
+            "src_ip": "10.0.0.9",
+            "src_port": 2000 + number,
+        }
         shared |= {"dest_ip": "10.0.0.3", "dest_port": 443, "proto": "TCP"}
         lines.append({**shared, "event_type": "alert", "alert": {"signature": "x", "severity": 2}})
-        flow = {"pkts_toserver": 3, "pkts_toclient": 2, "bytes_toserver": 180, "bytes_toclient": 120 + number}
+        flow: dict[str, object] = {
+            "pkts_toserver": 3,
+            "pkts_toclient": 2,
+            "bytes_toserver": 180,
+            "bytes_toclient": 120 + number,
+        }
         flow |= {"start": stamp, "end": stamp.replace(".25", ".75"), "age": 0, "state": "closed", "reason": "timeout"}
         lines.append({**shared, "event_type": "flow", "flow": flow, "tcp": {"tcp_flags": "1b", "syn": True}})
     return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
