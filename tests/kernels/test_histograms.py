@@ -38,9 +38,7 @@ def model(seed, d=7, axes=5, k=9, n=2 * BLOCK + 3, bins=12):
     rng = np.random.default_rng(seed)
     return {
         "codes": rng.integers(0, k, (d, n)).astype(np.uint16),
-        "bits": rng.normal(0, 3, (d, k)).astype(np.float32),
-        "place": rng.random((d, k)).astype(np.float32),
-        "centre": rng.random(d).astype(np.float32),
+        "worth": rng.normal(0, 1, (d, k, 2)).astype(np.float32),
         "loadings": rng.normal(0, 1, (axes, d)).astype(np.float32),
         "low": np.full(axes, -1.5, np.float32),
         "scale": np.full(axes, 3.3, np.float32),
@@ -53,12 +51,12 @@ def oracle(m):
     d, n = m["codes"].shape
     parts = np.zeros((n, d))
     for r in range(n):
-        z = np.array([m["place"][j, m["codes"][j, r]] - m["centre"][j] for j in range(d)], np.float64)
-        parts[r] = [m["bits"][j, m["codes"][j, r]] for j in range(d)]
+        bits, z = np.array([m["worth"][j, m["codes"][j, r]] for j in range(d)], np.float64).T
+        parts[r] = bits
         for a, loading in enumerate(m["loadings"]):
-            at = (z @ loading - m["low"][a]) * m["scale"][a]
-            bins = m["axis_bits"].shape[1]
-            position = 0 if at < 0 else bins - 1 if at > bins - 2 + 0.01 else min(int(at), bins - 3) + 1
+            at = 1 + (z @ loading - m["low"][a]) * m["scale"][a]
+            last = m["axis_bits"].shape[1] - 1
+            position = 0 if at < 1 else last if at > last else int(at)
             pull = np.abs(loading * z)
             parts[r] += m["axis_bits"][a, position] * pull / pull.sum()
     return parts.sum(axis=1), parts
@@ -104,16 +102,17 @@ def test_a_row_scores_the_same_wherever_it_stands():
 
 def test_a_row_in_which_nothing_speaks_against_it_has_no_reason():
     m = model(7)
-    m["bits"] = -np.abs(m["bits"])
+    m["worth"][:, :, 0] = -np.abs(m["worth"][:, :, 0])
     m["axis_bits"] = -np.abs(m["axis_bits"])
     _, field, share = explained(m, 3)
     assert (field == -1).all()
     assert (share == 0).all()
 
 
-def test_projections_are_matrix_products():
-    m = model(8)
-    out = np.empty((5, m["codes"].shape[1]), np.float32)
-    project_rows(m["codes"], m["place"], m["centre"], m["loadings"], out)
-    z = np.stack([m["place"][j][m["codes"][j]] - m["centre"][j] for j in range(7)])
+@pytest.mark.parametrize(("d", "axes"), [(7, 5), (4, 2), (1, 1), (9, 0)])
+def test_projections_are_matrix_products(d, axes):
+    m = model(8, d=d, axes=axes)
+    out = np.empty((axes, m["codes"].shape[1]), np.float32)
+    project_rows(m["codes"], m["worth"], m["loadings"], out)
+    z = np.stack([m["worth"][j, m["codes"][j], 1] for j in range(d)])
     assert np.allclose(out, m["loadings"] @ z, atol=1e-5)

@@ -55,17 +55,15 @@ class Hbos:
     members = ("centre", "loadings", "low", "scale", "axis_bits")
 
     def __post_init__(self) -> None:
-        self._bits = self.normaliser.lookup("bits")
-        self._place = self.normaliser.lookup("place")
+        self._worth = _worth(self.normaliser, self.centre)
 
     @classmethod
     def fit(cls, normaliser: Normaliser, sample: pa.Table, seed: int) -> "Hbos":
         """Find the axes in a sample of the rows and count along them. The seed is not used: nothing is random."""
         codes = normaliser.encode(normaliser.read(sample), 0, sample.num_rows)
-        place = normaliser.lookup("place")
-        centre, loadings, weights = _axes(place, codes)
+        centre, loadings, weights = _axes(normaliser.lookup("place"), codes)
         along = np.empty((len(loadings), codes.shape[1]), np.float32)
-        project_rows(codes, place, centre, loadings, along)
+        project_rows(codes, _worth(normaliser, centre), loadings, along)
         low, scale, bits = _count_along(along, weights)
         return cls(normaliser, centre, loadings, low, scale, bits)
 
@@ -76,7 +74,7 @@ class Hbos:
         raw = np.empty(n, np.float32)
         field = np.empty((n, top), np.int16)
         share = np.empty((n, top), np.float32)
-        learned = (self._bits, self._place, self.centre, self.loadings, self.low, self.scale, self.axis_bits)
+        learned = (self._worth, self.loadings, self.low, self.scale, self.axis_bits)
 
         def span(start: int, end: int) -> None:
             codes = self.normaliser.encode(columns, start, end)
@@ -99,6 +97,13 @@ class Hbos:
             return cls(normaliser, *(np.ascontiguousarray(state[name], np.float32) for name in cls.members))
         except KeyError as error:
             raise ModelError(f"the model lacks {error}; train again") from error
+
+
+def _worth(normaliser: Normaliser, centre: np.ndarray) -> np.ndarray:
+    """Return bits and place less the mean place, by field and code: (d, k, 2) float32."""
+    return np.ascontiguousarray(
+        np.stack([normaliser.lookup("bits"), normaliser.lookup("place") - centre[:, None]], axis=2), np.float32
+    )
 
 
 def _axes(place: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -127,10 +132,11 @@ def _count_along(along: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np
     axes, n = along.shape
     low = along.min(axis=1) if axes else np.zeros(0, np.float32)
     span = (along.max(axis=1) if axes else low) - low
-    scale = np.where(span > 0, AXIS_BINS / np.where(span > 0, span, 1), 1).astype(np.float32)
+    # A thousandth more than what was seen, so that the largest value is not beyond the last bin by rounding.
+    scale = np.where(span > 0, AXIS_BINS / np.where(span > 0, 1.001 * span, 1), 1).astype(np.float32)
     bits = np.empty((axes, AXIS_BINS + 2), np.float32)
     for a in range(axes):
-        at = np.minimum(((along[a] - low[a]) * scale[a]).astype(np.int64), AXIS_BINS - 1) + 1
+        at = ((along[a] - low[a]) * scale[a]).astype(np.int64) + 1
         rows = np.bincount(at, minlength=AXIS_BINS + 2)
         # As in numeric.py: the share of bin i is its rows with s more, over all rows with s more a bin.
         worth = -np.log2((rows + SMOOTHING) / (n + SMOOTHING * len(rows)))
