@@ -18,7 +18,9 @@ from pathlib import Path
 def run(config: Path, *arguments: str) -> tuple[float, float, int]:
     """Return wall seconds, CPU seconds and peak KiB of one tocsin command."""
     begun = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "tocsin", "-c", str(config), *arguments], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tocsin", "-c", str(config), *arguments], stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"tocsin {' '.join(arguments)} failed with {os.waitstatus_to_exitcode(status)}")
@@ -37,7 +39,16 @@ def main() -> None:
         config = folder / "bench.yaml"
         config.write_text(f"store: {folder}/store\nsampling: {{retention_days: 10}}\nfeatures: {{sample_days: 10}}\n")
         if not (folder / "store/default/v2").exists():
-            wall, cpu, _ = run(config, "generate", "--days", str(options.days), "--flows-per-day", str(options.flows))
+            wall, cpu, _ = run(
+                config,
+                "generate",
+                "--start",
+                "2025-01-07",
+                "--days",
+                str(options.days),
+                "--flows-per-day",
+                str(options.flows),
+            )
             print(f"generate  {wall:7.1f} s  {cpu:7.1f} s CPU   (not counted)", flush=True)
         total = 0.0
         for stage in ("sample", "extract", "rank", "train", "score"):

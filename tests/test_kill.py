@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import random
 import runpy
-from collections.abc import Iterator
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,10 @@ def write_log(path: Path, rows: int) -> None:
     """A Zeek conn.log of two days, with a scanner in it."""
     rng = random.Random(7)
     start = datetime(2025, 1, 6, tzinfo=UTC).timestamp()
-    fields = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state orig_pkts resp_pkts"
+    fields = (
+        "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state "
+        "orig_pkts resp_pkts"
+    )
     types = "time string addr port addr port enum string interval count count string count count"
     with path.open("w") as out:
         out.write("#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n")
@@ -44,14 +47,14 @@ def write_log(path: Path, rows: int) -> None:
         for i in range(rows):
             at = start + i * 2 * 86_400 / rows
             if i % 20 == 0:
-                row = ["10.0.0.66", 40000 + i % 9999, f"10.1.{i // 250 % 250}.{i % 250}", 445, "tcp", "-", "-", "-", "-", "S0", 1, 0]
+                victim = f"10.1.{i // 250 % 250}.{i % 250}"
+                row = ["10.0.0.66", 40000 + i % 9999, victim, 445, "tcp", "-", "-", "-", "-", "S0", 1, 0]
             else:
                 proto, port, service = rng.choice([("tcp", 443, "ssl"), ("tcp", 80, "http"), ("udp", 53, "dns")])
-                out_bytes, in_bytes = rng.randrange(100, 3000), rng.randrange(100, 90_000)
-                row = [
-                    f"10.0.0.{rng.randrange(1, 40)}", rng.randrange(30000, 60000), f"192.0.2.{rng.randrange(1, 30)}", port,
-                    proto, service, round(rng.random() * 3, 6), out_bytes, in_bytes, "SF", out_bytes // 500 + 2, in_bytes // 1200 + 2,
-                ]  # fmt: skip
+                ends = [f"10.0.0.{rng.randrange(1, 40)}", 30000 + i % 30000, f"192.0.2.{rng.randrange(1, 30)}", port]
+                sent, back = rng.randrange(100, 3000), rng.randrange(100, 90_000)
+                counts = [sent, back, "SF", sent // 500 + 2, back // 1200 + 2]
+                row = [*ends, proto, service, round(rng.random() * 3, 6), *counts]
             out.write("\t".join(map(str, [f"{at:.6f}", f"C{i:012x}", *row])) + "\n")
 
 
@@ -81,7 +84,8 @@ class Site:
                 found[name] = _rows_digest(pq.read_table(path, partitioning=None))
         for path in sorted(self.store.rglob("models/*/index.json")):
             index = json.loads(path.read_text())
-            found[str(path.relative_to(self.store))] = str([(v["number"], v["digest"]) for v in index["versions"]] + [index["aliases"]])
+            versions = [(version["number"], version["digest"]) for version in index["versions"]]
+            found[str(path.relative_to(self.store))] = str([*versions, index["aliases"]])
         found["findings"] = str(self.findings())
         return found
 
@@ -90,7 +94,8 @@ class Site:
         from tocsin.ledger.ledger import Ledger
 
         ledger = Ledger(f"sqlite:///{self.store}/ledger.sqlite", clock=SystemClock())
-        rows = [(f.id, f.score, f.count, f.record_count, f.title) for f in ledger.findings(limit=None, include_suppressed=True)]
+        kept = ledger.findings(limit=None, include_suppressed=True)
+        rows = [(item.id, item.score, item.count, item.record_count, item.title) for item in kept]
         ledger.close()
         return sorted(rows)
 
@@ -109,8 +114,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], float]]:
-    import time
+def undisturbed(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], float]:
 
     Site(tmp_path_factory.mktemp("warm") / "site", log).start().join()  # the first run compiles
     site = Site(tmp_path_factory.mktemp("calm") / "site", log)
@@ -118,10 +122,10 @@ def undisturbed(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     process = site.start()
     process.join()
     assert process.exitcode == 0
-    yield site.outputs(), time.monotonic() - begun
+    return site.outputs(), time.monotonic() - begun
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_any_kill_leaves_what_a_run_again_completes(
     log: Path, undisturbed: tuple[dict[str, str], float], tmp_path: Path

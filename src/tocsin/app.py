@@ -39,7 +39,9 @@ class App:
             return FolderStore(Path(self.settings.store))
         from tocsin.stores.s3 import S3Store
 
-        address = urlsplit(self.settings.store if self.settings.store.startswith("s3://") else f"s3://{settings.bucket}")
+        address = urlsplit(
+            self.settings.store if self.settings.store.startswith("s3://") else f"s3://{settings.bucket}"
+        )
         return S3Store(
             bucket=address.netloc,
             prefix=address.path.strip("/") or settings.prefix,

@@ -50,24 +50,24 @@ def make_flows(n: int, day: date = DAY, seed: int = 0, proto: str = "tcp") -> pa
     return pa.concat_tables([table.slice(0, n - 1), odd.select(table.column_names)])
 
 
-@pytest.fixture()
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(store=str(tmp_path / "store"), sampling={"small_day_rows": 0, "sample_percent": 50.0})
 
 
-@pytest.fixture()
+@pytest.fixture
 def app(settings: Settings) -> App:
     app = App(settings, clock=FakeClock(datetime(2025, 1, 8, 2, tzinfo=UTC)))
     yield app
     app.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def work(app: App) -> Work:
     return app.work()
 
 
-@pytest.fixture()
+@pytest.fixture
 def fill(work: Work) -> Callable[..., None]:
     """Put a day's flows into the lake as one object."""
 

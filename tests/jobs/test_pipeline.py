@@ -105,7 +105,11 @@ def test_rows_behind_high_findings_stay_out_of_the_sample(work: Work, fill: Call
     start = datetime(2025, 1, 6, tzinfo=UTC)
     scope = {"saddr": "10.0.0.7", "proto": "tcp"}
     work.verdict.judge(
-        [Candidate("hosts", "beacon", "10.0.0.7", start, start + timedelta(days=1), 20.0, 99.95, "beacons", scope=scope)]
+        [
+            Candidate(
+                "hosts", "beacon", "10.0.0.7", start, start + timedelta(days=1), 20.0, 99.95, "beacons", scope=scope
+            )
+        ]
     )
     done = sample_days(work)
     sample = read_parquet(work.store, sample_path(work.domain, "tcp", DAY))
@@ -117,7 +121,19 @@ def test_a_false_positive_is_normal_and_stays_in(work: Work, fill: Callable[...,
     fill(2000)
     start = datetime(2025, 1, 6, tzinfo=UTC)
     judged = work.verdict.judge(
-        [Candidate("hosts", "beacon", "10.0.0.7", start, start + timedelta(days=1), 20.0, 99.95, "beacons", scope={"saddr": "10.0.0.7"})]
+        [
+            Candidate(
+                "hosts",
+                "beacon",
+                "10.0.0.7",
+                start,
+                start + timedelta(days=1),
+                20.0,
+                99.95,
+                "beacons",
+                scope={"saddr": "10.0.0.7"},
+            )
+        ]
     )
     work.ledger.label(judged.findings[0].id, "false_positive", who="me")
     sample_days(work)
@@ -173,7 +189,9 @@ def test_an_unknown_field_is_named(work: Work, fill: Callable[..., None]) -> Non
 
 
 @pytest.mark.parametrize("algorithm", ["hbos", "iforest", "autoencoder", "hybrid"])
-def test_each_algorithm_goes_the_whole_way(settings: Settings, algorithm: str, fill: Callable[..., None], app: App) -> None:
+def test_each_algorithm_goes_the_whole_way(
+    settings: Settings, algorithm: str, fill: Callable[..., None], app: App
+) -> None:
     app.settings.training.algorithm = algorithm
     work = app.work()
     fill(1200)

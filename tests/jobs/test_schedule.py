@@ -40,7 +40,7 @@ class Recorder:
         return Job(name, call)
 
 
-@pytest.fixture()
+@pytest.fixture
 def app(settings: Settings) -> Iterator[App]:
     settings.sampling.sample_minute, settings.training.train_minute = 30, 0
     app = App(settings, clock=FakeClock(datetime(2025, 1, 8, 12, tzinfo=UTC)))
@@ -48,7 +48,7 @@ def app(settings: Settings) -> Iterator[App]:
     app.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def recorder(app: App, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     assert isinstance(app.clock, FakeClock)
     recorder = Recorder(app.clock)

@@ -13,7 +13,7 @@ from tocsin.stores.folder import FolderStore
 NOW = datetime(2025, 1, 8, tzinfo=UTC)
 
 
-@pytest.fixture()
+@pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(FolderStore(tmp_path), "site", keep_versions=3)
 

@@ -20,14 +20,14 @@ from tocsin.testing.clock import FakeClock
 NOW = datetime(2025, 1, 8, tzinfo=UTC)
 
 
-@pytest.fixture()
+@pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
     app = App(Settings(store=str(tmp_path)), clock=FakeClock(NOW))
     yield app
     app.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def metrics(app: App) -> Metrics:
     return Metrics(app.store, app.ledger, domain=app.domain, clock=app.clock)
 

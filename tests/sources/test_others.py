@@ -37,8 +37,8 @@ def test_eve_counts_other_events_and_reads_offsets_as_utc(tmp_path):
 
 def test_eve_icmp_type_and_code_stand_as_ports(tmp_path):
     path = tmp_path / "eve.json"
-    line = '{"timestamp":"2021-01-01T00:00:00+0000","flow_id":1,"event_type":"flow","src_ip":"10.0.0.1","dest_ip":"10.0.0.2",'
-    line += '"proto":"ICMP","icmp_type":8,"icmp_code":0,"flow":{"start":"2021-01-01T00:00:00.000000+0000"}}\n'
+    line = '{"timestamp":"2021-01-01T00:00:00+0000","flow_id":1,"event_type":"flow","src_ip":"10.0.0.1",'
+    line += '"dest_ip":"10.0.0.2","proto":"ICMP","icmp_type":8,"icmp_code":0,"flow":{"start":"2021-01-01T00:00:00.000000+0000"}}\n'
     path.write_text(line)
     [row], _ = rows(EveSource(), path)
     assert (row["proto"], row["sport"], row["dport"]) == ("icmp", 8, 0)
@@ -81,7 +81,10 @@ def test_flow_ids_follow_from_the_content(tmp_path):
     assert len({row["flowid"] for row in first}) == 50
 
 
-CSV = 'when,kind,from,to,secs\n2020-01-01 00:00:00,"TCP",10.0.0.1,10.0.0.2,1.5\n2020-01-01 00:00:01,UDP,10.0.0.1,10.0.0.2,x\n'
+CSV = """when,kind,from,to,secs
+2020-01-01 00:00:00,"TCP",10.0.0.1,10.0.0.2,1.5
+2020-01-01 00:00:01,UDP,10.0.0.1,10.0.0.2,x
+"""
 COLUMNS = {"stime": "when", "proto": "kind", "saddr": "from", "daddr": "to"}
 
 
@@ -118,7 +121,7 @@ def test_parquet_renames_and_sets_aside_what_does_not_fit(tmp_path):
     path = tmp_path / "flows.parquet"
     table = pa.table(
         {
-            "t": pa.array([datetime(2020, 1, 1), None, datetime(2020, 1, 2), datetime(2020, 1, 3)], pa.timestamp("ns")),
+            "t": pa.array(["2020-01-01", None, "2020-01-02", "2020-01-03"]).cast(pa.timestamp("ns")),
             "proto": ["TCP"] * 4,
             "src": ["10.0.0.1"] * 4,
             "daddr": ["10.0.0.2"] * 4,

@@ -73,7 +73,11 @@ def _with_verbosity(command: click.Command) -> click.Command:
     if not any(option.name == "verbose_after" for option in command.params):
         command.params.append(
             click.Option(
-                ["-v", "--verbose", "verbose_after"], count=True, expose_value=False, callback=_more_verbose, help="Tell more."
+                ["-v", "--verbose", "verbose_after"],
+                count=True,
+                expose_value=False,
+                callback=_more_verbose,
+                help="Tell more.",
             )
         )
     return command
@@ -88,7 +92,9 @@ def _more_verbose(ctx: click.Context, option: click.Parameter, value: int) -> No
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="Settings file (YAML).", metavar="FILE")
+@click.option(
+    "-c", "--config", "config_path", type=click.Path(path_type=Path), help="Settings file (YAML).", metavar="FILE"
+)
 @click.option("-v", "--verbose", count=True, help="Tell more; twice for debug, three times for trace.")
 @click.version_option(__version__, prog_name="tocsin")
 @click.pass_context

@@ -26,7 +26,13 @@ SHOWN = 14
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("tocsin-demo"), show_default=True, help="Folder, made afresh.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("tocsin-demo"),
+    show_default=True,
+    help="Folder, made afresh.",
+)
 @click.option("--days", type=click.IntRange(3, 31), default=7, show_default=True, help="Days of traffic.")
 @click.option("--flows-per-day", type=click.IntRange(1000, 1_000_000), default=60_000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed makes another week.")
@@ -50,10 +56,11 @@ def demo(app: App, out: Path, days: int, flows_per_day: int, seed: int) -> None:
     compare(plan, found).show()
     site.close()
     config = out / "tocsin.yaml"
+    first = found[0].id[:8] if found else "ID"
     click.echo(
         f"\nEverything is in {out}/. Look further:\n"
         f"  tocsin -c {config} hosts                    who was how unusual, and why\n"
-        f"  tocsin -c {config} findings show {found[0].id[:8] if found else 'ID'}    one finding with the flows behind it\n"
+        f"  tocsin -c {config} findings show {first}    one finding with the flows behind it\n"
         f"  tocsin -c {config} findings list            all of them\n"
         f"  tocsin -c {config} status                   what the pipeline did\n"
         "Then with your own logs:\n"
@@ -72,7 +79,9 @@ class Comparison:
     def show(self) -> None:
         """Print the comparison in a few lines."""
         total = len(self.caught) + len(self.missed)
-        click.echo(f"\nOf {total} planted attacks {len(self.caught)} were found; {len(self.false)} findings are about none of them.")
+        click.echo(
+            f"\nOf {total} planted attacks {len(self.caught)} were found; {len(self.false)} findings are about none."
+        )
         for attack in self.missed:
             click.echo(f"  missed: {attack.kind} by {attack.attacker}, {attack.flows} flows on {attack.start:%Y-%m-%d}")
         for finding in self.false:
@@ -122,7 +131,9 @@ def _generate(site: App, days: int, flows_per_day: int, seed: int) -> list["Plan
         for day, table in generate_days(FIRST_DAY, days, flows_per_day=flows_per_day, seed=seed):
             number = counts.get(day, 0)
             counts[day] = number + 1
-            site.store.put(f"{day_prefix(site.domain, day)}part-generated-{number:05d}.parquet", write_parquet(_unlabelled(table)))
+            site.store.put(
+                f"{day_prefix(site.domain, day)}part-generated-{number:05d}.parquet", write_parquet(_unlabelled(table))
+            )
             bars.update(task, completed=len(counts) - 1)
     return planted(FIRST_DAY, days, flows_per_day=flows_per_day, seed=seed)
 
@@ -145,8 +156,12 @@ def _show(findings: list["Finding"]) -> None:
     console = Console(highlight=False)
     console.print(f"\n[bold]{len(findings)} findings[/bold]")
     for finding in findings[:SHOWN]:
-        console.print(f"\n[bold]{finding.severity:8}[/bold] {finding.score:8.4f}  {finding.start:%a %d %b %H:%M}  {finding.title}")
+        console.print(
+            f"\n[bold]{finding.severity:8}[/bold] {finding.score:8.4f}  {finding.start:%a %d %b %H:%M}  {finding.title}"
+        )
         for reason in finding.reasons[:3]:
-            console.print(f"    {reason.share:4.0%}  {reason.field}: {reason.seen} — expected {reason.expected}", soft_wrap=True)
+            console.print(
+                f"    {reason.share:4.0%}  {reason.field}: {reason.seen} — expected {reason.expected}", soft_wrap=True
+            )
     if len(findings) > SHOWN:
         console.print(f"\n… and {len(findings) - SHOWN} more")

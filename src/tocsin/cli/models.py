@@ -32,7 +32,17 @@ def list_models(app: App, as_json: bool) -> None:
         "models",
         ["model", "version", "algorithm", "created", "days", "rows", "fields", "served", "verdict"],
         [
-            (name, v.name, v.algorithm, v.created, len(v.dates), v.rows, len(v.fields), "●" if "production" in v.aliases else "", v.why or v.verdict)
+            (
+                name,
+                v.name,
+                v.algorithm,
+                v.created,
+                len(v.dates),
+                v.rows,
+                len(v.fields),
+                "●" if "production" in v.aliases else "",
+                v.why or v.verdict,
+            )
             for name, v in rows
         ],
     )

@@ -25,18 +25,24 @@ def status(app: App, as_json: bool) -> None:
         print_json(state)
         return
     lake = state["lake"]
-    click.echo(f"store {state['store']} · domain {state['domain']} · {lake['days']} days of flows ({lake['first']} to {lake['last']})")
+    span = f"{lake['days']} days of flows ({lake['first']} to {lake['last']})"
+    click.echo(f"store {state['store']} · domain {state['domain']} · {span}")
     click.echo(f"sampled {state['sampled_days']} days · scored up to {state['last_scored'] or 'nothing yet'}")
     served = ", ".join(f"{name} {version}" for name, version in state["models"].items())
     click.echo(f"models served: {served or 'none yet; `tocsin auto` makes them'}")
     print_table(
         "jobs",
         ["job", "part", "outcome", "ended", "what it did"],
-        [(job["name"], job["piece"], job["outcome"], job["ended"] or "", job["note"] or job["counts"]) for job in state["jobs"]],
+        [
+            (job["name"], job["piece"], job["outcome"], job["ended"] or "", job["note"] or job["counts"])
+            for job in state["jobs"]
+        ],
     )
     print_table("next runs of a daemon (UTC)", ["job", "at"], [(job["name"], job["next"]) for job in state["next"]])
     if state["claims"]:
-        print_table("claims", ["piece", "owner", "expires"], [(c["piece"], c["owner"], c["expires"]) for c in state["claims"]])
+        print_table(
+            "claims", ["piece", "owner", "expires"], [(c["piece"], c["owner"], c["expires"]) for c in state["claims"]]
+        )
 
 
 def collect(app: App) -> dict[str, Any]:
@@ -62,7 +68,11 @@ def collect(app: App) -> dict[str, Any]:
         "jobs": [_job(job) for job in app.ledger.last_jobs(app.domain)],
         "next": _next(app),
         "claims": [
-            {"piece": claim.path.rsplit("/", 1)[-1].removesuffix(".json"), "owner": claim.owner, "expires": rfc3339(claim.expires)}
+            {
+                "piece": claim.path.rsplit("/", 1)[-1].removesuffix(".json"),
+                "owner": claim.owner,
+                "expires": rfc3339(claim.expires),
+            }
             for claim in held
         ],
     }
@@ -81,8 +91,15 @@ def _next(app: App) -> list[dict[str, str]]:
 
     rows = []
     for daily, minute in zip(
-        plan(app.settings, random.Random(0)), (app.settings.sampling.sample_minute, app.settings.training.train_minute), strict=True
+        plan(app.settings, random.Random(0)),
+        (app.settings.sampling.sample_minute, app.settings.training.train_minute),
+        strict=True,
     ):
         at = rfc3339(daily.next_after(app.clock.now()))
-        rows.append({"name": daily.name, "next": at if minute is not None else f"{at[:14]}xx (minute drawn when the daemon starts)"})
+        rows.append(
+            {
+                "name": daily.name,
+                "next": at if minute is not None else f"{at[:14]}xx (minute drawn when the daemon starts)",
+            }
+        )
     return rows

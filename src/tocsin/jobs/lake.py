@@ -61,10 +61,14 @@ def read_object(
                 yield _canonical(table, path, row, with_id=columns is None or "flowid" in columns)
                 row += table.num_rows
     except pa.ArrowInvalid as error:
-        raise StoreError(f"{store.url(path)} is no readable Parquet file ({error}); remove it or ingest it again") from error
+        raise StoreError(
+            f"{store.url(path)} is no readable Parquet file ({error}); remove it or ingest it again"
+        ) from error
 
 
-def read_objects(store: Store, objects: Iterable[ObjectInfo], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def read_objects(
+    store: Store, objects: Iterable[ObjectInfo], columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
     """Yield the rows of these objects, one after the other, in batches."""
     for info in objects:
         yield from read_object(store, info.path, columns)

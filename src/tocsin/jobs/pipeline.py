@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from tocsin.errors import TocsinError
 from tocsin.jobs.fingerprint import fingerprint_days
@@ -41,7 +42,7 @@ TRAIN = Job("train", train)
 SCORE = Job("score", score_days)
 
 EARLY_SCORE = Job("score", lambda work: score_days(work) if everything_served(work) else Done("score"))
-"""Scoring with the models of the days before, so that unusual flows stay out of the sample; not before all are served."""
+"""Scoring with the models of the days before, so that unusual flows stay out of the sample; once all are served."""
 
 AUTO = (PROFILE, EARLY_SCORE, SAMPLE, FINGERPRINT, EXTRACT, RANK, TRAIN, SCORE)
 """In this order, so that what is found at once (hosts; flows, where a model is served) stays out of the samples."""
@@ -61,7 +62,7 @@ def run_job(work: Work, job: Job, observer: Observer = unobserved) -> Done:
         observer(job.name, "failed", seconds, None)
         log.error("%s failed: %s", job.name, note)
         raise
-    outcome = "stopped" if work.stop.is_set() else "ok"
+    outcome: Literal["ok", "stopped"] = "stopped" if work.stop.is_set() else "ok"
     seconds = work.clock.monotonic() - started
     work.ledger.finish_job(entry, outcome, "; ".join(done.notes), done.counts)
     observer(job.name, outcome, seconds, done)

@@ -43,7 +43,11 @@ def profile_days(work: Work, *, before: date | None = None) -> Done:
     """Profile every day of the lake within retention that is new or whose files have changed, oldest first."""
     done = Done("profile")
     days = lake_days(work.store, work.domain)
-    first = max(days, default=date.min) - timedelta(days=max(work.settings.scoring.retention_days - 1, 0)) if days else date.min
+    first = (
+        max(days, default=date.min) - timedelta(days=max(work.settings.scoring.retention_days - 1, 0))
+        if days
+        else date.min
+    )
     wanted = [day for day in days if day >= first and (before is None or day < before) and _stale(work, day, days[day])]
     for number, day in enumerate(wanted):
         if work.stop.is_set():
@@ -114,7 +118,11 @@ def _baseline(work: Work, day: date) -> list[pa.Table]:
 def _without_findings(work: Work, day: date, profile: pa.Table) -> pa.Table:
     """Take what was reported of a day out of its profile: an attack must not excuse the next one of its kind."""
     for finding in work.ledger.findings_scopes(work.domain, day, work.settings.verdict.min_severity):
-        if finding.detector == HostDetector.name and finding.kind in profile.column_names and finding.state != "false_positive":
+        if (
+            finding.detector == HostDetector.name
+            and finding.kind in profile.column_names
+            and finding.state != "false_positive"
+        ):
             at = profile.column_names.index(finding.kind)
             did = pc.and_(pc.equal(profile.column("host"), finding.entity), finding.start.date() == day)
             profile = profile.set_column(at, finding.kind, pc.if_else(did, 0.0, profile.column(at)))

@@ -77,7 +77,9 @@ def clear_samples(work: Work) -> Done:
         for protocols in state.get("dates", {}).values():
             for proto in [name for name in protocols["protocols"] if work.wants(name)]:
                 del protocols["protocols"][proto]
-            protocols["inputs"] = {key: value for key, value in protocols["inputs"].items() if work.protocols and key != "all"}
+            protocols["inputs"] = {
+                key: value for key, value in protocols["inputs"].items() if work.protocols and key != "all"
+            }
         return state
 
     update_json(work.store, state_path(work.domain), forget)
@@ -103,8 +105,9 @@ def read_samples(store: Store, domain: str, proto: str, days: list[date]) -> Ite
 class ProtocolSample:
     """One protocol's sample of one day, row by row.
 
-    A row is kept where hash(date and protocol, flow id) / 2^64 is below the share. The share is `percent`, or more on a day
-    with few rows: so much that about `small_day_rows` are kept. So rows are held until it is clear that there are many.
+    A row is kept where hash(date and protocol, flow id) / 2^64 is below the share. The share is `percent`, or more on a
+    day with few rows: so much that about `small_day_rows` are kept. So rows are held until it is clear that there are
+    many.
     """
 
     def __init__(self, day: date, proto: str, *, percent: float, small_day_rows: int) -> None:
@@ -176,7 +179,7 @@ def _sample_day(work: Work, day: date, objects: list[ObjectInfo], done: Done, he
                 samples[proto] = ProtocolSample(
                     day, proto, percent=settings.sample_percent, small_day_rows=settings.small_day_rows
                 )
-            of_proto = pc.fill_null(pc.equal(batch.column("proto"), proto), False)
+            of_proto = pc.fill_null(pc.equal(batch.column("proto"), proto), fill_value=False)
             samples[proto].add(batch.filter(of_proto), outside[np.asarray(of_proto)])
     held.renew()
     entry = {}
@@ -184,7 +187,10 @@ def _sample_day(work: Work, day: date, objects: list[ObjectInfo], done: Done, he
         table = sample.result()
         work.store.put(sample_path(work.domain, proto, day), write_parquet(table))
         entry[proto] = {
-            "rows": sample.rows, "sampled": table.num_rows, "excluded": sample.excluded, "percent": round(sample.percent(), 4)
+            "rows": sample.rows,
+            "sampled": table.num_rows,
+            "excluded": sample.excluded,
+            "percent": round(sample.percent(), 4),
         }
         done.count("flows seen", sample.rows)
         done.count("flows sampled", table.num_rows)
@@ -248,7 +254,7 @@ class _Excluded:
         for finding in self._whole:
             outside |= matches(batch, finding.scope) & _during(batch, finding)
         if self._flowids is not None:
-            outside |= np.asarray(pc.fill_null(pc.is_in(batch.column("flowid"), value_set=self._flowids), False))
+            outside |= np.asarray(pc.fill_null(pc.is_in(batch.column("flowid"), value_set=self._flowids), fill_value=False))
         return outside
 
 
@@ -258,4 +264,4 @@ def _during(batch: pa.Table, finding: Finding) -> np.ndarray:
     started = batch.column("stime")
     after = pc.greater_equal(started, pa.scalar(finding.start, started.type))
     before = pc.less_equal(started, pa.scalar(finding.end, started.type))
-    return np.asarray(pc.fill_null(pc.and_(after, before), False))
+    return np.asarray(pc.fill_null(pc.and_(after, before), fill_value=False))

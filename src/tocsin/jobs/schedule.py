@@ -45,7 +45,7 @@ class Daily:
         """Return the first time of this schedule after a moment."""
         trigger = CronTrigger(hour=self.hour, minute=self.minute, timezone=UTC)
         fires = trigger.get_next_fire_time(None, moment + timedelta(microseconds=1))
-        assert fires is not None, "a daily trigger always fires again"
+        assert isinstance(fires, datetime), "a daily trigger always fires again"
         return fires.astimezone(UTC)
 
     def last_before(self, moment: datetime) -> datetime:
@@ -99,7 +99,10 @@ class Daemon:
         """Work until a stop is asked for; with `now`, or where a run was missed, begin at once."""
         for daily in self.daily:
             log.info("%s runs daily at %02d:%02d UTC", daily.name, daily.hour, daily.minute)
-        due = {daily.name: self._work.clock.now() if now or self._missed(daily) else self._next(daily) for daily in self.daily}
+        due = {
+            daily.name: self._work.clock.now() if now or self._missed(daily) else self._next(daily)
+            for daily in self.daily
+        }
         while not self._work.stop.is_set():
             daily = min(self.daily, key=lambda item: due[item.name])
             pause = (due[daily.name] - self._work.clock.now()).total_seconds()
@@ -118,7 +121,11 @@ class Daemon:
         """Say whether the last scheduled time passed without a good run of this chain's own job."""
         last_time = daily.last_before(self._work.clock.now())
         runs = self._work.ledger.jobs(name=daily.name, limit=20)
-        good = [run for run in runs if run.outcome == "ok" and run.domain == self._work.domain and run.piece == self._work.part]
+        good = [
+            run
+            for run in runs
+            if run.outcome == "ok" and run.domain == self._work.domain and run.piece == self._work.part
+        ]
         if good and good[0].started >= last_time:
             return False
         log.info("the %s run of %s was missed; catching up", daily.name, last_time.isoformat())
@@ -130,7 +137,7 @@ class Daemon:
                 return
 
     def _attempt(self, job: Job) -> bool:
-        """Run a job, some times if it fails for a reason that may pass; what cannot be done today is left to tomorrow."""
+        """Run a job, several times if it fails for a reason that may pass; what fails still is left to the next day."""
         for attempt in range(1, RETRIES + 1):
             if self._work.stop.is_set():
                 return False

@@ -46,7 +46,9 @@ def score_days(work: Work, *, dates: list[date] | None = None, since: datetime |
         return done
     forced = {day for day in days if (dates and day in dates) or (since and day >= since.date())}
     first = max(days, default=date.min) - timedelta(days=work.settings.scoring.retention_days - 1)
-    wanted = sorted(forced) if dates or since else [day for day in days if day >= first and _unscored(work, day, days[day])]
+    wanted = (
+        sorted(forced) if dates or since else [day for day in days if day >= first and _unscored(work, day, days[day])]
+    )
     for number, day in enumerate(wanted):
         if work.stop.is_set():
             break
@@ -154,14 +156,16 @@ class _Day:
         for batch in read_object(self._work.store, info.path):
             self._held.renew()
             for proto, model in self._models.items():
-                flows = batch.filter(pc.fill_null(pc.equal(batch.column("proto"), proto), False))
+                flows = batch.filter(pc.fill_null(pc.equal(batch.column("proto"), proto), fill_value=False))
                 if flows.num_rows == 0:
                     continue
                 scores = score_batch(model, flows, self._cutoffs)
                 rows += flows.num_rows
                 self._take(flows, scores)
                 if write:
-                    tables.append(scores.filter(pc.greater_equal(scores.column("score"), self._work.settings.scoring.min_score)))
+                    tables.append(
+                        scores.filter(pc.greater_equal(scores.column("score"), self._work.settings.scoring.min_score))
+                    )
         if tables:
             path = score_path(self._work.domain, self._day, info.path, self._work.part)
             self._work.store.put(path, _write(tables))

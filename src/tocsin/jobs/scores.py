@@ -57,9 +57,14 @@ def high_flows(work: Work, day: date, entities: list[str]) -> pa.Array:
     for info in work.store.list(score_prefix(work.domain, day)):
         with work.store.open(info.path) as handle:
             table = pq.read_table(
-                handle, columns=["flowid", "saddr", "daddr", "score"], filters=pc.field("score") >= least, partitioning=None
+                handle,
+                columns=["flowid", "saddr", "daddr", "score"],
+                filters=pc.field("score") >= least,
+                partitioning=None,
             )
-        of_entity = pc.or_(pc.is_in(table.column("saddr"), value_set=wanted), pc.is_in(table.column("daddr"), value_set=wanted))
+        of_entity = pc.or_(
+            pc.is_in(table.column("saddr"), value_set=wanted), pc.is_in(table.column("daddr"), value_set=wanted)
+        )
         ids += table.filter(of_entity).column("flowid").chunks
     return pa.chunked_array(ids, pa.string()).combine_chunks() if ids else pa.array([], pa.string())
 

@@ -149,7 +149,10 @@ def load_normaliser(work: Work, proto: str) -> Normaliser:
 def _rank(work: Work, proto: str, done: Done) -> None:
     settings = work.settings.ranking
     ranking = rank(
-        load_normaliser(work, proto), _samples(work, proto), top_n=settings.top_n, min_importance=settings.min_importance
+        load_normaliser(work, proto),
+        _samples(work, proto),
+        top_n=settings.top_n,
+        min_importance=settings.min_importance,
     )
     work.store.put(rank_path(work.domain, proto), write_parquet(ranking))
     done.count("fields", ranking.num_rows)
@@ -228,7 +231,7 @@ def _inputs(work: Work, proto: str, days: list[date]) -> str:
 
 
 def _unusual_percent(served: Model | None, samples: list[pa.Table], cutoff: float) -> float:
-    """Return the share of the new sample, in percent, that the served model scores at `cutoff` or above; 0 without one."""
+    """Return how much of the new sample, in percent, the served model scores at `cutoff` or above; 0 without one."""
     if served is None:
         return 0.0
     scores = np.concatenate([served.calibration.score(served.detector.score(table).raw) for table in samples])
@@ -248,5 +251,3 @@ def _objection(work: Work, days: int, rows: int, unusual: float) -> str:
             f"training.max_unusual_percent = {settings.max_unusual_percent:g}: a poor day, or the network has changed"
         )
     return ""
-
-

@@ -54,7 +54,7 @@ class Work:
 
 @dataclass
 class Done:
-    """What a job did: how many pieces, rows and other counts, the days it touched, and lines that a person should read."""
+    """What a job did: rows and other counts, the days it touched, and lines that a person should read."""
 
     job: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -67,4 +67,9 @@ class Done:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"job": self.job, "counts": self.counts, "days": [day.isoformat() for day in self.days], "notes": self.notes}
+        return {
+            "job": self.job,
+            "counts": self.counts,
+            "days": [day.isoformat() for day in self.days],
+            "notes": self.notes,
+        }

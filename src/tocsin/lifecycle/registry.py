@@ -125,7 +125,14 @@ class Registry:
             known = asdict(fitted)
             del known["state"]
             versions.append(
-                {**known, "number": number, "digest": digest, "created": rfc3339(created), "verdict": verdict, "why": why}
+                {
+                    **known,
+                    "number": number,
+                    "digest": digest,
+                    "created": rfc3339(created),
+                    "verdict": verdict,
+                    "why": why,
+                }
             )
             aliases["candidate"] = number
             if verdict == "good":
@@ -162,9 +169,8 @@ class Registry:
         def change(index: dict[str, Any]) -> dict[str, Any]:
             gone.clear()
             served = set(index["aliases"].values())
-            for entry in index["versions"][: -self._keep]:
-                if entry["number"] not in served:
-                    gone.append(entry["digest"])
+            old = index["versions"][: -self._keep]
+            gone.extend(entry["digest"] for entry in old if entry["number"] not in served)
             index["versions"] = [entry for entry in index["versions"] if entry["digest"] not in gone]
             return index
 

@@ -37,7 +37,7 @@ class Candidate:
     raw: the detector's own scale. score: 0 to 100, calibrated.
     reasons: most important first. records: up to 20 of the records behind it, as plain values.
     record_count: how many records are behind it in all.
-    scope: which records those are, as column -> value (equality), so that they can be found again and kept out of samples.
+    scope: which records those are, as column -> value (equality), so that they are found again, and kept out of samples.
     about: what else makes it a finding of its own (a peer, a port); part of its id.
     """
 
@@ -94,7 +94,7 @@ class Finding:
 
 
 def finding_id(domain: str, candidate: Candidate) -> str:
-    """Return the id of what a candidate is about: the same domain, detector, kind, entity, day and subject give the same id."""
+    """Return the id of what a candidate is about: domain, detector, kind, entity, day and subject, and nothing else."""
     day = candidate.start.date().isoformat()
     subject = "\x1f".join((domain, candidate.detector, candidate.kind, candidate.entity, day, candidate.about))
     return hashlib.blake2b(subject.encode(), digest_size=10).hexdigest()

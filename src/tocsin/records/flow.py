@@ -47,7 +47,9 @@ FLOW: dict[str, Column] = {
     "etime": Column(TIMESTAMP, "UTC", "last packet"),
     "dur": _u32("milliseconds", "duration"),
     "rtt": _u32("microseconds", "round-trip time of the handshake"),
-    "pcr": Column(pa.int32(), "-10 to 10", "producer/consumer ratio: 10·(src - dst)/(src + dst) over payload bytes, rounded"),
+    "pcr": Column(
+        pa.int32(), "-10 to 10", "producer/consumer ratio: 10·(src - dst)/(src + dst) over payload bytes, rounded"
+    ),
     "proto": _text("transport protocol, lower case: tcp, udp, icmp, …"),
     "saddr": _text("originator address"),
     "daddr": _text("responder address"),

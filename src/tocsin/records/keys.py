@@ -27,5 +27,5 @@ def matches(batch: pa.Table, scope: dict[str, Any]) -> np.ndarray:
             return np.zeros(batch.num_rows, bool)
         column = batch.column(name)
         values = pa.array(wanted if isinstance(wanted, list) else [wanted]).cast(column.type)
-        mask &= np.asarray(pc.fill_null(pc.is_in(column, value_set=values), False))
+        mask &= np.asarray(pc.fill_null(pc.is_in(column, value_set=values), fill_value=False))
     return mask

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from tocsin.clock import Clock
@@ -29,8 +36,12 @@ class Metrics:
         self._seconds = Histogram(
             "tocsin_job_duration_seconds", "Duration of jobs.", ["job"], buckets=SECONDS, registry=self.registry
         )
-        self._outcomes = Counter("tocsin_jobs", "Jobs that ended, by outcome.", ["job", "outcome"], registry=self.registry)
-        self._work = Counter("tocsin_job_items", "What jobs counted: flows, samples, models.", ["job", "item"], registry=self.registry)
+        self._outcomes = Counter(
+            "tocsin_jobs", "Jobs that ended, by outcome.", ["job", "outcome"], registry=self.registry
+        )
+        self._work = Counter(
+            "tocsin_job_items", "What jobs counted: flows, samples, models.", ["job", "item"], registry=self.registry
+        )
         self.registry.register(_State(store, ledger, domain, clock))
 
     def observe(self, job: str, outcome: str, seconds: float, done: Done | None) -> None:
@@ -80,7 +91,9 @@ class _State:
         yield GaugeMetricFamily("tocsin_findings_over_budget", "Findings not kept for the noise budget.", value=dropped)
 
     def _claims(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily("tocsin_claim_held", "1 for a claim that is held, 0 for one that is free again.", labels=["piece", "owner"])
+        family = GaugeMetricFamily(
+            "tocsin_claim_held", "1 for a claim that is held, 0 for one that is free again.", labels=["piece", "owner"]
+        )
         for claim in claims(self._store, f"{self._domain}/claims/", clock=self._clock):
             family.add_metric([claim.path.rsplit("/", 1)[-1].removesuffix(".json"), claim.owner], float(claim.held))
         yield family
@@ -98,7 +111,9 @@ class _State:
         yield GaugeMetricFamily("tocsin_records_rejected", "Records set aside while reading.", value=rejected)
 
     def _store_counts(self) -> Iterator[Metric]:
-        family = CounterMetricFamily("tocsin_store_operations", "Errors and retries of the object store.", labels=["what"])
+        family = CounterMetricFamily(
+            "tocsin_store_operations", "Errors and retries of the object store.", labels=["what"]
+        )
         for what, n in sorted(getattr(self._store, "counts", {}).items()):
             family.add_metric([what], n)
         yield family

@@ -61,7 +61,10 @@ def zeek_header(fields: Iterable[str] = ZEEK_FIELDS, types: Iterable[str] = ZEEK
 
 
 def zeek_row(number: int, **changes: str) -> str:
-    """Return one row of conn.log; its uid and time follow from its number. changes: by column, dots as two underscores."""
+    """Return one row of conn.log; its uid and time follow from its number.
+
+    changes: values by column, a dot in its name as two underscores.
+    """
     values = {
         "ts": f"{START + number * 60}.{number % 1_000_000:06d}",
         "uid": f"C{number:016d}",
@@ -152,25 +155,20 @@ def eve_log(count: int) -> str:
 def argus_log(count: int, *, packets: bool = True) -> str:
     """Return a binetflow file; without `packets` in the columns of CTU-13."""
     extra = "SrcPkts," if packets else ""
-    lines = [
-        "StartTime,Dur,Proto,SrcAddr,Sport,Dir,DstAddr,Dport,State,sTos,dTos,TotPkts,TotBytes,SrcBytes,"
-        + extra
-        + "Label"
-    ]
+    columns = "StartTime,Dur,Proto,SrcAddr,Sport,Dir,DstAddr,Dport,State,sTos,dTos,TotPkts,TotBytes,SrcBytes,"
+    lines = [columns + extra + "Label"]
     for number in range(count):
         sent = "2," if packets else ""
         time = f"2011/08/10 09:{number // 60 % 60:02d}:{number % 60:02d}.607825"
-        lines.append(
-            f"{time},1.026539,tcp,94.44.127.113,{1577 + number},   ->,147.32.84.59,6881,S_RA,0,0,4,276,156,{sent}flow=Background"
-        )
+        ends = f"94.44.127.113,{1577 + number},   ->,147.32.84.59,6881"
+        lines.append(f"{time},1.026539,tcp,{ends},S_RA,0,0,4,276,156,{sent}flow=Background")
     return "\n".join(lines) + "\n"
 
 
 def csv_log(count: int) -> str:
     """Return a CSV file that has our own column names."""
     lines = ["stime,proto,saddr,daddr,sport,dport,sbytes,dbytes,site"]
-    lines += [
-        f"2020-01-01T{n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z,tcp,10.0.0.1,10.0.0.2,{1000 + n},80,{n},7,here"
-        for n in range(count)
-    ]
+    for n in range(count):
+        time = f"2020-01-01T{n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z"
+        lines.append(f"{time},tcp,10.0.0.1,10.0.0.2,{1000 + n},80,{n},7,here")
     return "\n".join(lines) + "\n"

@@ -53,8 +53,8 @@ class FlowEntities:
         home_networks: CIDR blocks that are ours.
         expected: says in words what is normal for a field; by protocol, or one for all.
         detector: name that the candidates carry.
-        usual: tallies of the days before (see `tally`). An entity's own share of unusual flows on those days is expected of
-            it again, where it lies above that of the others: a public server receives odd flows every day.
+        usual: tallies of the days before (see `tally`). An entity's own share of unusual flows on those days is
+            expected of it again, where it is above the others': a public server receives odd flows every day.
     """
 
     def __init__(
@@ -141,7 +141,8 @@ class FlowEntities:
         known = self._usual.result()
         at = pc.index_in(entities, value_set=known.column("entity").combine_chunks())
         flows, high = (pc.fill_null(known.column(name).cast(pa.float64()).take(at), 0) for name in ("flows", "high"))
-        return np.asarray(high) / np.maximum(np.asarray(flows), STEADY_FLOWS)
+        rates: np.ndarray = np.asarray(high) / np.maximum(np.asarray(flows), STEADY_FLOWS)
+        return rates
 
     def _add_high(self, high: pa.Table) -> None:
         end = high.column("etime") if "etime" in high.column_names else high.column("stime")
