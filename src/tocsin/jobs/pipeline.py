@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Literal
 
 from tocsin.errors import TocsinError
+from tocsin.jobs.claims import claim
 from tocsin.jobs.fingerprint import fingerprint_days
 from tocsin.jobs.lake import lake_days
 from tocsin.jobs.process import owner_is_gone
@@ -13,9 +15,12 @@ from tocsin.jobs.profile import profile_days
 from tocsin.jobs.sample import sample_days
 from tocsin.jobs.score import everything_served, score_days
 from tocsin.jobs.train import extract, rank_fields, train
-from tocsin.jobs.work import Done, Work
+from tocsin.jobs.work import ELSEWHERE, Done, Work
 
 log = logging.getLogger("tocsin.jobs")
+
+NAPS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Naps between looks at what another instance is doing; the last one is repeated."""
 
 Observer = Callable[[str, str, float, Done | None], None]
 """Told of every job that ended: its name, its outcome (ok, failed, stopped), its seconds, and what it did."""
@@ -33,9 +38,23 @@ class Job:
     call: Callable[[Work], Done]
 
 
-PROFILE = Job("profile", profile_days)
+def alone(name: str, call: Callable[[Work], Done]) -> Job:
+    """Make a job that one instance does at a time: each of its days is judged by the days before it."""
+
+    def only(work: Work) -> Done:
+        path = f"{work.domain}/claims/{name}-{work.part}.json"
+        expiry_s = work.settings.limits.claim_expiry_s
+        with claim(work.store, path, owner=work.owner, clock=work.clock, expiry_s=expiry_s) as held:
+            if held is not None:
+                return call(work)
+        return Done(name, {ELSEWHERE: 1}, notes=["another instance does this"])
+
+    return Job(name, only)
+
+
+PROFILE = alone("profile", profile_days)
 SAMPLE = Job("sample", sample_days)
-FINGERPRINT = Job("fingerprint", fingerprint_days)
+FINGERPRINT = alone("fingerprint", fingerprint_days)
 EXTRACT = Job("extract", extract)
 RANK = Job("rank", rank_fields)
 TRAIN = Job("train", train)
@@ -72,6 +91,21 @@ def run_job(work: Work, job: Job, observer: Observer = unobserved) -> Done:
     return done
 
 
+def complete(work: Work, job: Job, observer: Observer = unobserved, *, wait: Callable[[float], bool]) -> Done:
+    """Run a job until no piece of it is in another instance's hands, so that the next job builds on all of it.
+
+    `wait(seconds)` naps and returns True when a stop was asked for. Returns what this instance did; raises what the
+    job raises.
+    """
+    total = Done(job.name)
+    for nap_s in chain(NAPS_S, repeat(NAPS_S[-1])):
+        done = run_job(work, job, observer)
+        total.take(done)
+        if not done.counts.get(ELSEWHERE) or wait(nap_s):
+            break
+    return total
+
+
 def auto(work: Work, observer: Observer = unobserved) -> list[Done]:
     """Run the whole pipeline once over the days of the lake."""
     days = lake_days(work.store, work.domain)
@@ -81,7 +115,9 @@ def auto(work: Work, observer: Observer = unobserved) -> list[Done]:
             break
         if job is EARLY_SCORE and not everything_served(work):
             continue
-        results.append(run_job(work, job, observer))
+        results.append(complete(work, job, observer, wait=work.stop.wait))
+    if not results:
+        return results
     if not days:
         results[0].notes.append(
             f"the lake at {work.store.url(work.domain + '/v2/')} is empty; `tocsin ingest PATH…` fills it"

@@ -13,20 +13,18 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.triggers.cron import CronTrigger
 
 from tocsin.errors import TocsinError
+from tocsin.jobs.claims import sweep_claims
 from tocsin.jobs.fingerprint import fingerprint_days
-from tocsin.jobs.pipeline import EARLY_SCORE, EXTRACT, RANK, SCORE, TRAIN, Job, Observer, run_job, unobserved
+from tocsin.jobs.pipeline import EARLY_SCORE, EXTRACT, RANK, SCORE, TRAIN, Job, Observer, alone, complete, unobserved
 from tocsin.jobs.profile import profile_days
 from tocsin.jobs.sample import sample_days
-from tocsin.jobs.work import ELSEWHERE, Done, Work
+from tocsin.jobs.work import Done, Work
 from tocsin.settings import Settings
 
 log = logging.getLogger("tocsin.schedule")
 
 LOOK_S = 60.0
 """Longest nap between looks at the clock, so that a clock that jumps is noticed."""
-
-WAIT_FOR_OTHERS_S = 5.0
-"""Nap between looks at a sample that another instance is making."""
 
 RETRIES = 3
 RETRY_WAIT_S = 60.0
@@ -58,9 +56,9 @@ def _until_today(call: Callable[..., Done]) -> Callable[[Work], Done]:
     return lambda work: call(work, before=work.clock.now().date())
 
 
-PROFILE = Job("profile", _until_today(profile_days))
+PROFILE = alone("profile", _until_today(profile_days))
 SAMPLE = Job("sample", _until_today(sample_days))
-FINGERPRINT = Job("fingerprint", _until_today(fingerprint_days))
+FINGERPRINT = alone("fingerprint", _until_today(fingerprint_days))
 
 
 def plan(settings: Settings, rng: random.Random) -> list[Daily]:
@@ -118,15 +116,11 @@ class Daemon:
         return daily.next_after(self._work.clock.now())
 
     def _missed(self, daily: Daily) -> bool:
-        """Say whether the last scheduled time passed without a good run of this chain's own job."""
+        """Say whether the last scheduled time passed without a good run of each of this chain's jobs."""
         last_time = daily.last_before(self._work.clock.now())
-        runs = self._work.ledger.jobs(name=daily.name, limit=20)
-        good = [
-            run
-            for run in runs
-            if run.outcome == "ok" and run.domain == self._work.domain and run.piece == self._work.part
-        ]
-        if good and good[0].started >= last_time:
+        runs = [run for run in self._work.ledger.last_jobs(self._work.domain) if run.piece == self._work.part]
+        good = {run.name for run in runs if run.outcome == "ok" and run.started >= last_time}
+        if good >= {job.name for job in daily.jobs}:
             return False
         log.info("the %s run of %s was missed; catching up", daily.name, last_time.isoformat())
         return True
@@ -135,6 +129,14 @@ class Daemon:
         for job in daily.jobs:
             if not self._attempt(job):
                 return
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove the claims of days ago, which nobody will ask for again."""
+        try:
+            sweep_claims(self._work.store, f"{self._work.domain}/claims/", clock=self._work.clock)
+        except TocsinError as error:
+            log.warning("old claims were not removed: %s", error)
 
     def _attempt(self, job: Job) -> bool:
         """Run a job, several times if it fails for a reason that may pass; what fails still is left to the next day."""
@@ -142,11 +144,11 @@ class Daemon:
             if self._work.stop.is_set():
                 return False
             try:
-                while run_job(self._work, job, self._observer).counts.get(ELSEWHERE) and job is SAMPLE:
-                    if self._wait(WAIT_FOR_OTHERS_S):
-                        return False
-            except TocsinError as error:
-                log.error("%s: attempt %d of %d failed: %s", job.name, attempt, RETRIES, error)
+                complete(self._work, job, self._observer, wait=self._wait)
+            except Exception as error:  # what nobody foresaw must not end the daemon either
+                unforeseen = None if isinstance(error, TocsinError) else error
+                text = "%s: attempt %d of %d failed: %s"
+                log.error(text, job.name, attempt, RETRIES, error, exc_info=unforeseen)
                 if attempt < RETRIES and self._wait(RETRY_WAIT_S * attempt):
                     return False
             else:

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow as pa
 
+from tocsin import __version__
 from tocsin.detectors.outlier.detector import MIN_ROWS, OutlierDetector
 from tocsin.detectors.outlier.features import FieldSpec, Normaliser, flow_fields
 from tocsin.detectors.outlier.rank import rank
@@ -23,17 +24,18 @@ from tocsin.jobs.served import attach_context, load_production
 from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.lifecycle.model import Model
 from tocsin.lifecycle.registry import Fitted, Registry
+from tocsin.store import read_json, update_json
 from tocsin.verdict.calibration import Calibration
 
 
 def extract(work: Work) -> Done:
     """Build each protocol's normalisation tables from the newest sampled days."""
-    return _each_protocol(work, "extract", _extract)
+    return _each_protocol(work, "extract", _once("extract", _extract))
 
 
 def rank_fields(work: Work) -> Done:
     """Rank each protocol's fields by what they tell."""
-    return _each_protocol(work, "rank", _rank)
+    return _each_protocol(work, "rank", _once("rank", _rank))
 
 
 def train(work: Work, *, force: bool = False) -> Done:
@@ -115,6 +117,22 @@ def _each_protocol(work: Work, job: str, piece: Callable[[Work, str, Done], None
 
 def _samples(work: Work, proto: str) -> list[pa.Table]:
     return list(read_samples(work.store, work.domain, proto, sampled_protocols(work)[proto]))
+
+
+def _once(stage: str, piece: Callable[[Work, str, Done], None]) -> Callable[[Work, str, Done], None]:
+    """Do a stage of a protocol only where its samples or settings changed since; the note goes with its folder."""
+
+    def once(work: Work, proto: str, done: Done) -> None:
+        path = f"{work.domain}/extract/{proto}/.state.json"
+        inputs = f"{__version__} {_inputs(work, proto, sampled_protocols(work)[proto])}"
+        known, _ = read_json(work.store, path)
+        if (known or {}).get(stage) == inputs:
+            done.count("protocols unchanged", 1)
+            return
+        piece(work, proto, done)
+        update_json(work.store, path, lambda state: {**state, stage: inputs})
+
+    return once
 
 
 def _extract(work: Work, proto: str, done: Done) -> None:

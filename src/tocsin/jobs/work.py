@@ -65,6 +65,14 @@ class Done:
         """Add to a count."""
         self.counts[name] = self.counts.get(name, 0) + n
 
+    def take(self, other: "Done") -> None:
+        """Take over what a later run of the same job did; pieces done elsewhere are done by then."""
+        for name, n in other.counts.items():
+            if name != ELSEWHERE:
+                self.count(name, n)
+        self.days = sorted({*self.days, *other.days})
+        self.notes = other.notes
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {

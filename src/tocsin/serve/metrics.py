@@ -1,6 +1,5 @@
 """Prometheus metrics of the daemon: what it counted itself, and what the store and the ledger say at each scrape."""
 
-import json
 from collections.abc import Iterator
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
@@ -16,12 +15,12 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from tocsin.clock import Clock
-from tocsin.errors import SettingsError, TocsinError
+from tocsin.errors import SettingsError, StoreError, TocsinError
 from tocsin.jobs.claims import claims
 from tocsin.jobs.work import Done
 from tocsin.ledger.ledger import Ledger
 from tocsin.settings import MetricsSettings
-from tocsin.store import Store
+from tocsin.store import ObjectInfo, Store, read_json
 
 SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 
@@ -70,6 +69,7 @@ class _State:
         self._ledger = ledger
         self._domain = domain
         self._clock = clock
+        self._read: dict[str, tuple[str, int, int]] = {}
 
     def collect(self) -> Iterator[Metric]:
         try:
@@ -99,16 +99,23 @@ class _State:
         yield family
 
     def _ingested(self) -> Iterator[Metric]:
-        rows, rejected = 0, 0
-        for info in self._store.list(f"{self._domain}/ingest/"):
-            try:
-                state = json.loads(self._store.get(info.path).data)
-            except (TocsinError, ValueError):
-                continue
-            rows += int(state.get("rows", 0))
-            rejected += int(state.get("rejected", 0))
+        infos = self._store.list(f"{self._domain}/ingest/")
+        self._read = {info.path: self._file(info) for info in infos}
+        rows = sum(rows for _, rows, _ in self._read.values())
+        rejected = sum(rejected for _, _, rejected in self._read.values())
         yield GaugeMetricFamily("tocsin_flows_ingested", "Flows read into the lake.", value=rows)
         yield GaugeMetricFamily("tocsin_records_rejected", "Records set aside while reading.", value=rejected)
+
+    def _file(self, info: ObjectInfo) -> tuple[str, int, int]:
+        """Return an input file's version, rows and rejected rows; its document is read again only when it changed."""
+        known = self._read.get(info.path)
+        if known and known[0] == info.version:
+            return known
+        try:
+            state, _ = read_json(self._store, info.path)
+        except StoreError:
+            return "", 0, 0
+        return info.version, int((state or {}).get("rows", 0)), int((state or {}).get("rejected", 0))
 
     def _store_counts(self) -> Iterator[Metric]:
         family = CounterMetricFamily(
