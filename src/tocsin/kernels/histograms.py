@@ -149,7 +149,7 @@ def _gather(codes, worth, total, z):
 
 @kernel
 def _products(matrix, z, out, size):
-    """Write matrix (m, d) times z (d, BLOCK) to out (m, BLOCK), two rows at a time; the order of adding never changes."""
+    """Write matrix (m, d) times z (d, BLOCK) to out (m, BLOCK), two rows at a time, always added in one order."""
     m = matrix.shape[0]
     for a in range(0, m - 1, 2):
         _two_products(matrix[a], matrix[a + 1], z, out[a, :size], out[a + 1, :size])
