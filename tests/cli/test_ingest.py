@@ -38,6 +38,13 @@ def test_an_unusable_file_ends_with_3_and_the_others_are_read(run, tmp_path):
     assert "prose.log: is no log that is known" in result.output
 
 
+def test_a_folder_that_holds_the_store_is_not_read_in_circles(run, tmp_path):
+    (tmp_path / "conn.log").write_text(zeek_log(3))
+    assert json.loads(run(".", "--json").stdout)["rows"] == 3
+    again = json.loads(run(".", "--json").stdout)
+    assert (again["rows"], len(again["files"])) == (0, 1)
+
+
 def test_an_unknown_format_is_told(run, tmp_path):
     (tmp_path / "conn.log").write_text(zeek_log(3))
     result = run("conn.log", "--format", "zek")

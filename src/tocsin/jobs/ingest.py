@@ -114,7 +114,10 @@ def ingest(
     """
     found, failures = find_files(paths)
     results = [FileResult(name, "failed", error=text) for name, text in failures]
+    own = Path(store.url(domain)).resolve().parent  # a folder may hold the store itself
     for item in found:
+        if not item.named and item.path.resolve().is_relative_to(own):
+            continue
         work = _FileWork(store, domain, settings, clock, progress, growing)
         results.append(work.run(item, format))
     return IngestResult(results)

@@ -14,8 +14,11 @@ from tocsin.store import Store
 
 LAKE_FORMAT = "1"
 _DAY_US = 86_400_000_000
-_UNIQUE = ("flowid", "community_id", "stime", "etime", "uid")
-"""Columns in which a value hardly comes twice: a dictionary of them costs time and saves nothing."""
+_UNIQUE = ("flowid", "community_id", "uid")
+"""Text that hardly comes twice."""
+_CODES = ("dport", "pcr", "svlan", "dvlan", "missed_bytes")
+_SOUGHT = ("stime", "etime", "proto", "saddr", "daddr", "sport", "dport")
+"""Columns whose least and greatest value let a reader skip rows."""
 
 
 def days_of(table: pa.Table) -> list[str]:
@@ -92,11 +95,17 @@ def _parquet(table: pa.Table) -> memoryview:
         sink,
         compression="zstd",
         compression_level=1,
-        use_dictionary=[name for name in table.column_names if name not in _UNIQUE],
+        use_dictionary=[name for name in table.column_names if _repeats(table.schema.field(name))],
+        write_statistics=[name for name in table.column_names if name in _SOUGHT],
         column_encoding={name: "DELTA_BINARY_PACKED" for name in ("stime", "etime") if name in table.column_names},
         row_group_size=1 << 18,
     )
     return memoryview(sink.getvalue())
+
+
+def _repeats(column: pa.Field) -> bool:
+    """Say whether a dictionary of a column's values is worth its time: text and small codes, not ids and amounts."""
+    return column.name in _CODES or (pa.types.is_string(column.type) and column.name not in _UNIQUE)
 
 
 def parquet_column(data: BinaryIO, name: str) -> pa.ChunkedArray:
