@@ -1,7 +1,9 @@
 """What every test may ask for: a clock, the real data, an S3 server, a PostgreSQL database."""
 
 import contextlib
+import hashlib
 import http.client
+import json
 import logging
 import os
 import pwd
@@ -13,13 +15,17 @@ import subprocess
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
+from tocsin.app import App
 from tocsin.testing.clock import FakeClock
 
 # The first call of a kernel compiles it, so one example may take long; and a failure must come again.
@@ -222,3 +228,29 @@ def faulty_server(s3_server: str) -> Iterator[FaultyServer]:
     server = FaultyServer(s3_server)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def outputs() -> Callable[[App], dict[str, Any]]:
+    """Return what a pipeline left in store and ledger, as values that are equal when its rows are."""
+
+    def read(app: App) -> dict[str, Any]:
+        made: dict[str, Any] = {"models": {}}
+        for info in app.store.list(f"{app.domain}/"):
+            if info.path.endswith(".parquet"):
+                with app.store.open(info.path) as handle:
+                    made[info.path] = _rows_digest(pq.read_table(handle))
+            elif info.path.endswith("/index.json"):
+                index = json.loads(app.store.get(info.path).data)
+                made["models"][info.path] = ([(v["number"], v["digest"]) for v in index["versions"]], index["aliases"])
+        found = app.ledger.findings(limit=None, include_suppressed=True)
+        made["findings"] = sorted((item.id, item.score, item.count, item.record_count, item.title) for item in found)
+        return made
+
+    return read
+
+
+def _rows_digest(table: pa.Table) -> str:
+    keys = [(name, "ascending") for name in ("flowid", "host", "field", "key") if name in table.column_names]
+    rows = table.sort_by(keys) if keys else table
+    return f"{table.num_rows} rows {hashlib.blake2b(repr(rows.to_pydict()).encode()).hexdigest()}"

@@ -33,7 +33,7 @@ def test_auto_leaves_every_artefact(work: Work, fill: Callable[..., None]) -> No
     fill(1500, NEXT)
     fill(900, proto="udp", name="udp")
     results = auto(work)
-    assert [result.job for result in results] == ["profile", "sample", "extract", "rank", "train", "score"]
+    assert [result.job for result in results] == ["profile", "sample", "fingerprint", "extract", "rank", "train", "score"]
     paths = {info.path for info in work.store.list(f"{work.domain}/")}
     assert sample_path(work.domain, "tcp", DAY) in paths
     assert f"{work.domain}/extract/tcp/sbytes.parquet" in paths
@@ -45,7 +45,7 @@ def test_auto_leaves_every_artefact(work: Work, fill: Callable[..., None]) -> No
     assert version is not None
     assert (version.algorithm, version.dates, version.seed) == ("hbos", ["2025-01-06", "2025-01-07"], 0)
     assert version.rows > 1000
-    assert [run.outcome for run in work.ledger.last_jobs(work.domain)] == ["ok"] * 6
+    assert [run.outcome for run in work.ledger.last_jobs(work.domain)] == ["ok"] * 7
 
 
 def test_every_flow_has_a_score_with_reasons(work: Work, fill: Callable[..., None]) -> None:

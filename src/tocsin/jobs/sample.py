@@ -254,7 +254,8 @@ class _Excluded:
         for finding in self._whole:
             outside |= matches(batch, finding.scope) & _during(batch, finding)
         if self._flowids is not None:
-            outside |= np.asarray(pc.fill_null(pc.is_in(batch.column("flowid"), value_set=self._flowids), fill_value=False))
+            unusual = pc.is_in(batch.column("flowid"), value_set=self._flowids)
+            outside |= np.asarray(pc.fill_null(unusual, fill_value=False))
         return outside
 
 

@@ -110,6 +110,7 @@ class Daemon:
                 continue
             self._run(daily)
             due[daily.name] = self._next(daily)
+            log.info("%s runs again at %s", daily.name, due[daily.name].isoformat())
         log.info("stopped; what was begun is finished")
 
     def _next(self, daily: Daily) -> datetime:

@@ -37,7 +37,7 @@ class Candidate:
     raw: the detector's own scale. score: 0 to 100, calibrated.
     reasons: most important first. records: up to 20 of the records behind it, as plain values.
     record_count: how many records are behind it in all.
-    scope: which records those are, as column -> value (equality), so that they are found again, and kept out of samples.
+    scope: which records those are, as column -> value (equality), to find them again and keep them out of samples.
     about: what else makes it a finding of its own (a peer, a port); part of its id.
     """
 

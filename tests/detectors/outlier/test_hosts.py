@@ -239,3 +239,15 @@ def test_tables_have_their_schemas(peace: list[pa.Table]) -> None:
     profile = profile_day(peace)
     assert profile.schema == PROFILE
     assert host_table(HostDetector(), profile, HostDetector().score(profile)).schema == HOSTS
+
+
+def test_the_infected_host_of_a_real_capture_ranks_first(data: Path) -> None:
+    capture = data / "flows" / "iot23-34-1.conn.log.labeled.gz"
+    tables = [batch.flows for batch in ZeekSource().read(capture)]
+    profile = profile_day(tables)
+    detector = HostDetector()
+    scored = detector.score(profile)
+    assert host_table(detector, profile, scored).column("host")[0].as_py() == "192.168.1.195"
+    found = {item.kind: item for item in candidates(detector, profile, scored)}
+    assert found["flood"].about == "123.59.209.185 tcp"
+    assert found["beacon"].about == "185.244.25.235 tcp/6667"

@@ -71,8 +71,8 @@ BEHAVIOURS = (
     Behaviour("beacon", 1, 1.0, "no contact in a steady rhythm to a place that few others go to", outbreak=True),
     Behaviour(
         "exfiltration",
-        2e6,
-        1.4,
+        2e7,
+        1.6,
         "little sent to one outside address, and less than comes back",
         excused_by_history=True,
         outbreak=True,

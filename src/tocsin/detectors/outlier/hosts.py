@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.detector import BatchDetector, Scored, State
-from tocsin.detectors.outlier.behaviours import BY_NAME, NAMES
+from tocsin.detectors.outlier.behaviours import BEHAVIOURS, BY_NAME, NAMES
 from tocsin.detectors.outlier.host_findings import HOSTS, candidates, evidence, host_table
 from tocsin.detectors.outlier.population import Population, host_score
 from tocsin.errors import ModelError
@@ -20,6 +20,9 @@ OTHERS_SHARE = 0.2
 
 OUTSIDE_SHARE = 0.4
 """What the same behaviour counts for a host that is not ours: the internet scans everybody every day."""
+
+UNKNOWN_SHARE = 0.7
+"""What a behaviour that a role may explain counts in the rank of a host that no other day is known of."""
 
 ORDINARY = 99.0
 """Behaviours that scored higher are no example for later days."""
@@ -43,7 +46,7 @@ class HostDetector(BatchDetector):
     The host itself is left out, on all days; of attacks so are the three strongest other hosts, as an outbreak must not
     excuse itself; and so is what was itself out of the ordinary on earlier days. Behaviours that a
     role explains are set against the host's own usual day alike, with a steeper kernel, and the weaker evidence
-    counts. Evidence is at most 2 · b. A host's raw score is its strongest evidence plus a fifth of the next two; a host
+    counts; without any other day of it, its rank counts them at seven tenths. Evidence is at most 2 · b. A host's raw score is its strongest evidence plus a fifth of the next two; a host
     that is not ours counts two fifths.
 
     Cold start: without any other day the hosts of the same day are the population; of one host alone, the prior judges.
@@ -75,7 +78,7 @@ class HostDetector(BatchDetector):
 
     def score(self, batch: pa.Table) -> Scored:
         """Score each host of a profile table against the baseline's hosts and its own, itself left out."""
-        evidence = self.evidence(batch)
+        evidence = self.evidence(batch) * self._trust(batch)
         raw = _combine(evidence) * np.where(_flags(batch), 1.0, OUTSIDE_SHARE)
         order = np.argsort(-evidence, axis=1, kind="stable")[:, : min(4, len(NAMES))]
         top = np.take_along_axis(evidence, order, axis=1)
@@ -102,6 +105,16 @@ class HostDetector(BatchDetector):
                 mine = [hosts[i] for i in rows], [days[i] for i in rows], bits[rows].astype(np.float64)
                 result[rows] = base.of_kind(ours=kind).evidence(*mine)
         return result
+
+    def _trust(self, batch: pa.Table) -> np.ndarray:
+        """Return by what each host's evidence counts in its rank: less where its role is not known yet."""
+        known = {host: day for host, day in zip(self._baseline.hosts, self._baseline.days, strict=True)}
+        days = _days(batch)
+        new = np.array(
+            [known.get(host, day) == day for host, day in zip(batch.column("host").to_pylist(), days, strict=True)]
+        )
+        by_role = np.array([behaviour.excused_by_history for behaviour in BEHAVIOURS])
+        return np.where(new[:, None] & by_role, UNKNOWN_SHARE, 1.0)
 
     def tests(self, batch: pa.Table) -> np.ndarray:
         """Return how many hosts of its kind times behaviours were looked through, for each row: (n,) float64."""
