@@ -1,6 +1,7 @@
 """Each behaviour: a planted case that ranks first and becomes a finding, and an innocent twin that does not."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from tocsin.detectors.outlier.hosts import HOSTS, HostDetector, candidates, evid
 from tocsin.detectors.outlier.population import PRIOR_HOSTS, Population
 from tocsin.detectors.outlier.profiles import PROFILE, profile_day
 from tocsin.errors import ModelError
+from tocsin.sources.zeek import ZeekSource
 from tocsin.testing.office import flows, office
 
 MEDIUM, HIGH = 99.0, 99.9
@@ -243,7 +245,7 @@ def test_tables_have_their_schemas(peace: list[pa.Table]) -> None:
 
 def test_the_infected_host_of_a_real_capture_ranks_first(data: Path) -> None:
     capture = data / "flows" / "iot23-34-1.conn.log.labeled.gz"
-    tables = [batch.flows for batch in ZeekSource().read(capture)]
+    tables = [batch.table for batch in ZeekSource().read(capture)]
     profile = profile_day(tables)
     detector = HostDetector()
     scored = detector.score(profile)

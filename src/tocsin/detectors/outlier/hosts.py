@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.detector import BatchDetector, Scored, State
-from tocsin.detectors.outlier.behaviours import BEHAVIOURS, BY_NAME, NAMES
+from tocsin.detectors.outlier.behaviours import BY_NAME, NAMES
 from tocsin.detectors.outlier.host_findings import HOSTS, candidates, evidence, host_table
 from tocsin.detectors.outlier.population import Population, host_score
 from tocsin.errors import ModelError
@@ -22,7 +22,10 @@ OUTSIDE_SHARE = 0.4
 """What the same behaviour counts for a host that is not ours: the internet scans everybody every day."""
 
 UNKNOWN_SHARE = 0.7
-"""What a behaviour that a role may explain counts in the rank of a host that no other day is known of."""
+"""What moving much counts in the rank of a host that no other day is known of."""
+
+MOVES_MUCH = ("exfiltration", "lateral-movement")
+"""Behaviours that are everyday for some hosts, and cannot be told from an attack in a single day."""
 
 ORDINARY = 99.0
 """Behaviours that scored higher are no example for later days."""
@@ -44,10 +47,10 @@ class HostDetector(BatchDetector):
 
     a tail estimate of the population, smoothed by a Pareto kernel around each host, with the prior worth m hosts.
     The host itself is left out, on all days; of attacks so are the three strongest other hosts, as an outbreak must not
-    excuse itself; and so is what was itself out of the ordinary on earlier days. Behaviours that a
-    role explains are set against the host's own usual day alike, with a steeper kernel, and the weaker evidence
-    counts; without any other day of it, its rank counts them at seven tenths. Evidence is at most 2 · b. A host's raw score is its strongest evidence plus a fifth of the next two; a host
-    that is not ours counts two fifths.
+    excuse itself; and so is what was itself out of the ordinary on earlier days. Behaviours that a role explains are
+    set against the host's own usual day alike, with a steeper kernel, and the weaker evidence counts. Evidence is at
+    most 2 · b. A host's raw score is its strongest evidence plus a fifth of the next two, where carrying out and
+    spreading count seven tenths while no other day of it is known; a host that is not ours counts two fifths.
 
     Cold start: without any other day the hosts of the same day are the population; of one host alone, the prior judges.
     Missing values: a behaviour that a host did not show has 0 bits and no evidence.
@@ -108,13 +111,11 @@ class HostDetector(BatchDetector):
 
     def _trust(self, batch: pa.Table) -> np.ndarray:
         """Return by what each host's evidence counts in its rank: less where its role is not known yet."""
-        known = {host: day for host, day in zip(self._baseline.hosts, self._baseline.days, strict=True)}
-        days = _days(batch)
-        new = np.array(
-            [known.get(host, day) == day for host, day in zip(batch.column("host").to_pylist(), days, strict=True)]
-        )
-        by_role = np.array([behaviour.excused_by_history for behaviour in BEHAVIOURS])
-        return np.where(new[:, None] & by_role, UNKNOWN_SHARE, 1.0)
+        today = set(_days(batch))
+        known = {host for host, day in zip(self._baseline.hosts, self._baseline.days, strict=True) if day not in today}
+        new = np.array([host not in known for host in batch.column("host").to_pylist()], np.bool_)
+        much = np.array([name in MOVES_MUCH for name in NAMES])
+        return np.where(new[:, None] & much, UNKNOWN_SHARE, 1.0)
 
     def tests(self, batch: pa.Table) -> np.ndarray:
         """Return how many hosts of its kind times behaviours were looked through, for each row: (n,) float64."""
