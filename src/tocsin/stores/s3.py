@@ -115,11 +115,13 @@ class S3Store(Store):
         conditional = create or if_match is not None
         mode: Any = "create" if create else {"e_tag": if_match} if conditional else "overwrite"
         write = uuid.uuid4().hex
+        # Of a view the client takes unsigned bytes only; Arrow's buffers are of signed ones.
+        body = memoryview(data).cast("B")
         options: dict[str, Any] = {"attributes": {_WRITE: write}, "use_multipart": False} if conditional else {}
 
         def attempt(number: int) -> str:
             try:
-                done = obstore.put(self._client, path, data, mode=mode, chunk_size=PART_BYTES, **options)
+                done = obstore.put(self._client, path, body, mode=mode, chunk_size=PART_BYTES, **options)
             except (AlreadyExistsError, PreconditionError) as error:
                 if _code(error) in {"NoSuchBucket", *_FOR_A_WHILE_CODES}:
                     raise
