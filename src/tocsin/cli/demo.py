@@ -34,7 +34,7 @@ SHOWN = 14
     help="Folder, made afresh.",
 )
 @click.option("--days", type=click.IntRange(3, 31), default=7, show_default=True, help="Days of traffic.")
-@click.option("--flows-per-day", type=click.IntRange(1000, 1_000_000), default=60_000, show_default=True)
+@click.option("--flows-per-day", type=click.IntRange(1000, 1_000_000), default=100_000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed makes another week.")
 @click.pass_obj
 def demo(app: App, out: Path, days: int, flows_per_day: int, seed: int) -> None:

@@ -4,8 +4,10 @@ Needs no model and goes first, so that what it finds stays out of the samples th
 with the profiles of the days before it (as it would have been live) and with the other hosts of the same day.
 """
 
+import tempfile
 from datetime import date, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -74,10 +76,11 @@ def _stale(work: Work, day: date, objects: list[ObjectInfo]) -> bool:
 
 def _profile(work: Work, day: date, objects: list[ObjectInfo], done: Done) -> None:
     limits = work.settings.limits
-    sql = partial(connect, memory_mb=limits.memory_mb, threads=limits.threads, temp_dir=limits.temp_dir)
     home = work.settings.verdict.home_networks
     try:
-        profile = profile_day(_flows(work, objects), day=day, home=home, connect=sql)
+        with tempfile.TemporaryDirectory(prefix="tocsin-", dir=limits.temp_dir) as spill:
+            sql = partial(connect, memory_mb=limits.memory_mb, threads=limits.threads, temp_dir=Path(spill))
+            profile = profile_day(_flows(work, objects), day=day, home=home, connect=sql)
     except ModelError as error:
         done.notes.append(f"{day}: {error}")
         _record(work, day, objects)
