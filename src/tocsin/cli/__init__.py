@@ -69,7 +69,7 @@ def _asks_for_group_help(arguments: list[str]) -> bool:
 
 
 def _with_verbosity(command: click.Command) -> click.Command:
-    """Let -v stand after the verb too."""
+    """Let -v stand after the verb too, and after the verbs of a group."""
     if not any(option.name == "verbose_after" for option in command.params):
         command.params.append(
             click.Option(
@@ -80,6 +80,8 @@ def _with_verbosity(command: click.Command) -> click.Command:
                 help="Tell more.",
             )
         )
+    for inner in getattr(command, "commands", {}).values():
+        _with_verbosity(inner)
     return command
 
 
@@ -88,7 +90,8 @@ def _more_verbose(ctx: click.Context, option: click.Parameter, value: int) -> No
     if value and root.obj is not None:
         from tocsin.cli.logs import set_up_logs
 
-        set_up_logs(root.obj.settings.logging, root.meta.get("tocsin.verbose", 0) + value)
+        root.meta["tocsin.verbose"] = root.meta.get("tocsin.verbose", 0) + value
+        set_up_logs(root.obj.settings.logging, root.meta["tocsin.verbose"])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -201,7 +201,7 @@ def score(
     tocsin score --since 2025-01-01T00:00:00Z
     tocsin score --continuous
     """
-    from tocsin.jobs.pipeline import PROFILE, Job, run_job
+    from tocsin.jobs.pipeline import PROFILE, SCORE, alone, run_job
     from tocsin.jobs.score import score_days
 
     moment = _moment(since)
@@ -209,11 +209,11 @@ def score(
         dates = _dates(work, day, days)
         results = [
             run_job(work, PROFILE),
-            run_job(work, Job("score", lambda work: score_days(work, dates=dates, since=moment))),
+            run_job(work, alone("score", lambda work: score_days(work, dates=dates, since=moment))),
         ]
         report(results, as_json=as_json)
         while continuous and not work.stop.wait(app.settings.scoring.interval_s):
-            report([run_job(work, PROFILE), run_job(work, Job("score", score_days))], as_json=as_json)
+            report([run_job(work, PROFILE), run_job(work, SCORE)], as_json=as_json)
 
 
 def _dates(work: Work, day: datetime | None, days: int | None) -> list[date] | None:

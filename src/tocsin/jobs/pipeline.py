@@ -58,9 +58,9 @@ FINGERPRINT = alone("fingerprint", fingerprint_days)
 EXTRACT = Job("extract", extract)
 RANK = Job("rank", rank_fields)
 TRAIN = Job("train", train)
-SCORE = Job("score", score_days)
+SCORE = alone("score", score_days)
 
-EARLY_SCORE = Job("score", lambda work: score_days(work) if everything_served(work) else Done("score"))
+EARLY_SCORE = alone("score", lambda work: score_days(work) if everything_served(work) else Done("score"))
 """Scoring with the models of the days before, so that unusual flows stay out of the sample; once all are served."""
 
 AUTO = (PROFILE, EARLY_SCORE, SAMPLE, FINGERPRINT, EXTRACT, RANK, TRAIN, SCORE)
