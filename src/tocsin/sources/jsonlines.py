@@ -45,11 +45,11 @@ def read_json_lines(
         table = pyarrow.json.read_json(
             pa.BufferReader(data), read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
         )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return _line_by_line(data, flatten)
-    if table.num_rows != data.count(b"\n") + (0 if data.endswith(b"\n") else 1):
-        return _line_by_line(data, flatten)
-    return _flat(table, flatten), np.arange(table.num_rows), []
+        if table.num_rows == data.count(b"\n") + (0 if data.endswith(b"\n") else 1):
+            return _flat(table, flatten), np.arange(table.num_rows), []
+    except pa.ArrowException:
+        pass  # not even all that it reads can Arrow join again: a list of nulls, for one
+    return _line_by_line(data, flatten)
 
 
 def _flat(table: pa.Table, flatten: Sequence[str]) -> dict[str, JsonColumn]:
