@@ -42,7 +42,9 @@ class FlowEntities:
     An entity is the flow's end in a home network, the originator where both or neither are. Of an entity's n flows,
     n·(1 - cut-off/100) are expected at or above the `high` cut-off. Hosts differ, and unusual flows come in bursts, so
     the number is not Poisson: with rates spread exponentially over hosts, the chance of h or more is
-    (μ/(1+μ))^h for a mean of μ (a geometric distribution: negative binomial of shape 1). Where most of the busy
+    (μ/(1+μ))^h for a mean of μ (a geometric distribution: negative binomial of shape 1). Of a host that was not seen on
+    the days before it is not known how far its rate lies from the others': the chance is then that of a Lomax
+    distribution, (1 + h/μ)^-2, whose long tail lets a public server receive some odd flows. Where most of the busy
     entities lie above the nominal rate, their median rate is the expected one: a day that is unusual as a whole is
     not the fault of each host. A candidate's score is 100·(1 - that chance), its raw value is -log10 of it.
 
@@ -107,10 +109,11 @@ class FlowEntities:
             return []
         flows = self._flows_of(high.column("entity"))
         count = high.column("high").to_numpy()
-        rate = np.maximum(self._rate(), self._own_rates(high.column("entity")))
-        expected = np.maximum(flows * rate, LEAST_EXPECTED)
-        # log P(h or more) = h·log(μ/(1+μ))
-        log_chance = count * np.log(expected / (1 + expected))
+        own = self._own_rates(high.column("entity"))
+        expected = np.maximum(flows * np.fmax(self._rate(), own), LEAST_EXPECTED)
+        # log P(h or more) = h·log(μ/(1+μ)) for a host that is known, -2·log(1 + h/μ) for one that is not
+        known = count * np.log(expected / (1 + expected))
+        log_chance = np.where(np.isnan(own), np.maximum(known, -2 * np.log1p(count / expected)), known)
         log_single = np.log(self._single(flows, high.column("best").to_numpy()))
         log_p = np.minimum(log_chance, log_single)
         score = 100 * (1 - _least(log_p))
@@ -137,11 +140,11 @@ class FlowEntities:
         return everyone.append_column("high", count).sort_by("entity")
 
     def _own_rates(self, entities: pa.ChunkedArray) -> np.ndarray:
-        """Return the share of each entity's flows that was unusual on the days before; 0 for one not seen then."""
+        """Return the share of each entity's flows that was unusual on the days before, NaN for one not seen then."""
         known = self._usual.result()
         at = pc.index_in(entities, value_set=known.column("entity").combine_chunks())
-        flows, high = (pc.fill_null(known.column(name).cast(pa.float64()).take(at), 0) for name in ("flows", "high"))
-        rates: np.ndarray = np.asarray(high) / np.maximum(np.asarray(flows), STEADY_FLOWS)
+        flows, high = (known.column(name).cast(pa.float64()).take(at).to_numpy() for name in ("flows", "high"))
+        rates: np.ndarray = high / np.maximum(flows, STEADY_FLOWS)
         return rates
 
     def _add_high(self, high: pa.Table) -> None:
