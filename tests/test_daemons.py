@@ -27,6 +27,7 @@ from tocsin.settings import load_settings
 
 FIRST = date(2025, 1, 6)
 DAYS = 3
+FIELDS = ["daddr", "dport", "dur", "sbytes", "dbytes", "spkts", "dpkts", "service", "conn_state"]
 PATIENCE_S = 120
 S3 = {"endpoint": "", "http_retry_wait_ms": 20, "http_retry_backoff": 1.5}
 
@@ -43,6 +44,7 @@ class Site:
             "store": str(folder / "store"),
             "ledger": f"sqlite:///{folder}/ledger.sqlite",
             "sampling": {"sample_percent": 30, "small_day_rows": 0},
+            "features": {"fields": FIELDS},  # few, for each has a table of its own to be put and got
             "metrics": {"port": 0},
         }
         self.config.write_text(yaml.safe_dump(values | changes))

@@ -34,7 +34,7 @@ def status(app: App, as_json: bool) -> None:
         "jobs",
         ["job", "part", "outcome", "ended", "what it did"],
         [
-            (job["name"], job["piece"], job["outcome"], job["ended"] or "", job["note"] or job["counts"])
+            (job["name"], job["piece"], job["outcome"], job["ended"] or "", job["note"] or counted(job["counts"]))
             for job in state["jobs"]
         ],
     )
@@ -84,6 +84,11 @@ def _job(job: Any) -> dict[str, Any]:
         "name": job.name, "piece": job.piece, "outcome": job.outcome, "started": rfc3339(job.started), "ended": ended,
         "note": job.note, "counts": job.counts,
     }  # fmt: skip
+
+
+def counted(counts: dict[str, Any]) -> str:
+    """Return what a job counted as words."""
+    return ", ".join(f"{n:,} {name}" if isinstance(n, int) else f"{n} {name}" for name, n in counts.items())
 
 
 def _next(app: App) -> list[dict[str, str]]:
