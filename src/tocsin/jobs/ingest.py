@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tocsin.clock import Clock
 from tocsin.errors import ConflictError, InputError
+from tocsin.jobs.ahead import read_ahead
 from tocsin.jobs.discover import Found, UnknownFormatError, choose_source, find_files
 from tocsin.jobs.filestate import (
     FileState,
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 1000
 MIB = 1 << 20
+READ_AHEAD = 5
+"""Parsed blocks that may wait while a piece is written."""
 Progress = Callable[[Path, int, int], None]
 """Called with the file, how far it is read (bytes of a log, rows of a table), and the rows so far."""
 
@@ -255,7 +258,7 @@ class _FileWork:
         limit = self.settings.chunk_mb * MIB
         held: list[Batch] = []
         begin, size = mark(position), 0
-        for batch in source.read(path, position, growing=self.growing):
+        for batch in read_ahead(source.read(path, position, growing=self.growing), READ_AHEAD):
             held.append(batch)
             self.result.warnings += batch.warnings
             reached = mark(batch.position)

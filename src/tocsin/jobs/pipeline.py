@@ -1,6 +1,7 @@
 """The pipeline as a whole: each job with its history, and all of them in their order."""
 
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -19,8 +20,8 @@ from tocsin.jobs.work import ELSEWHERE, Done, Work
 
 log = logging.getLogger("tocsin.jobs")
 
-NAPS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Naps between looks at what another instance is doing; the last one is repeated."""
+NAPS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Naps between looks at what another instance is doing, half of each random; the last one is repeated."""
 
 Observer = Callable[[str, str, float, Done | None], None]
 """Told of every job that ended: its name, its outcome (ok, failed, stopped), its seconds, and what it did."""
@@ -98,10 +99,11 @@ def complete(work: Work, job: Job, observer: Observer = unobserved, *, wait: Cal
     job raises.
     """
     total = Done(job.name)
+    rng = random.Random(work.owner)  # two instances that nap alike would meet at the same claims again and again
     for nap_s in chain(NAPS_S, repeat(NAPS_S[-1])):
         done = run_job(work, job, observer)
         total.take(done)
-        if not done.counts.get(ELSEWHERE) or wait(nap_s):
+        if not done.counts.get(ELSEWHERE) or wait(nap_s * rng.uniform(0.5, 1)):
             break
     return total
 

@@ -50,6 +50,8 @@ def sample_days(work: Work, *, dates: list[date] | None = None, before: date | N
         if work.stop.is_set():
             break
         work.progress("sample", number, len(wanted))
+        if not dates and not _stale(work, day, days[day]):
+            continue
         path = f"{work.domain}/claims/sample-{day.isoformat()}-{work.part}.json"
         with claim(
             work.store, path, owner=work.owner, clock=work.clock, expiry_s=work.settings.limits.claim_expiry_s

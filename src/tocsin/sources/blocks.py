@@ -167,7 +167,7 @@ def parse_in_order(items: Iterable[T], parse: Callable[[T], R], workers: int) ->
             try:
                 for item in items:
                     waiting.append(pool.submit(parse, item))
-                    if len(waiting) > 3 * workers:
+                    if len(waiting) > workers + 1:
                         yield waiting.popleft().result()
             except InputError as error:
                 failure = error
