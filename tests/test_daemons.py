@@ -157,6 +157,7 @@ def each_piece_once(calm: dict[str, Any], site: Site) -> None:
     assert not [claim for claim in claims(site.app.store, "default/claims/", clock=site.app.clock) if claim.held]
 
 
+@pytest.mark.slow
 def test_two_daemons_share_a_folder_and_tell_what_they_did(
     site: Site, calm: dict[str, Any], outputs: Outputs, started: Callable[..., Daemon]
 ) -> None:
@@ -197,6 +198,7 @@ def test_two_daemons_share_a_bucket(
     same_as(calm, bucket, outputs)
 
 
+@pytest.mark.slow
 def test_a_signal_lets_finish_what_was_begun_and_a_start_catches_up(
     site: Site, calm: dict[str, Any], outputs: Outputs, started: Callable[..., Daemon]
 ) -> None:

@@ -2,14 +2,15 @@
 
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from tocsin.app import App
 from tocsin.errors import StoreError
 from tocsin.jobs import schedule
-from tocsin.jobs.pipeline import Job
+from tocsin.jobs.claims import claim
+from tocsin.jobs.pipeline import Job, alone, complete
 from tocsin.jobs.schedule import Daemon, plan
 from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.settings import Settings
@@ -109,6 +110,62 @@ def test_a_failing_job_is_tried_again_and_stops_its_chain(app: App, recorder: Re
     assert "train" not in names
     outcomes = [run.outcome for run in app.ledger.jobs(name="extract")]
     assert outcomes == ["failed"] * schedule.RETRIES
+
+
+def test_what_nobody_foresaw_does_not_end_the_daemon(
+    app: App, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(work: Work) -> Done:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(schedule, "RANK", Job("rank", fail))
+    run_until(app, datetime(2025, 1, 9, 2, tzinfo=UTC))
+    assert [run.outcome for run in app.ledger.jobs(name="rank")] == ["failed"] * 2 * schedule.RETRIES
+    assert [name for name, _ in recorder.ran].count("extract") == 2
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_a_chain_that_was_cut_short_is_caught_up(app: App, recorder: Recorder) -> None:
+    recorder.failures["score"] = 2 * schedule.RETRIES
+    run_until(app, datetime(2025, 1, 8, 13, tzinfo=UTC))
+    assert [run.outcome for run in app.ledger.jobs(name="train")] == ["ok"]
+    recorder.ran.clear()
+    run_until(app, datetime(2025, 1, 8, 14, tzinfo=UTC))
+    assert [name for name, _ in recorder.ran][-2:] == ["train", "score"]
+
+
+def test_claims_of_days_ago_are_swept(app: App, recorder: Recorder) -> None:
+    with claim(app.store, "default/claims/old.json", owner="me", clock=app.clock, expiry_s=60):
+        pass
+    run_until(app, datetime(2025, 1, 8, 13, tzinfo=UTC))
+    assert app.store.list("default/claims/")[-1].path.endswith("old.json")
+    run_until(app, datetime(2025, 1, 9, 13, tzinfo=UTC))
+    assert not [info for info in app.store.list("default/claims/") if info.path.endswith("old.json")]
+
+
+def test_two_that_wait_for_each_other_do_not_nap_alike(app: App) -> None:
+    naps: dict[str, list[float]] = {}
+    for owner in ("one", "other"):
+        work = app.work()
+        work.owner = owner
+        slept = naps.setdefault(owner, [])
+        busy = iter([1, 1, 1, 0])
+
+        def call(work: Work, busy: Iterator[int] = busy) -> Done:
+            return Done("sample", {ELSEWHERE: next(busy), "flows sampled": 2}, [date(2025, 1, 8)])
+
+        done = complete(work, Job("sample", call), wait=lambda seconds, slept=slept: bool(slept.append(seconds)))
+        assert (done.counts, done.days) == ({"flows sampled": 8}, [date(2025, 1, 8)])
+    assert [len(slept) for slept in naps.values()] == [3, 3]
+    assert not set(naps["one"]) & set(naps["other"])
+
+
+def test_a_job_that_is_done_alone_is_left_to_who_has_it(app: App) -> None:
+    job = alone("profile", lambda work: Done("profile", {"hosts": 1}))
+    with claim(app.store, "default/claims/profile-all.json", owner="other", clock=app.clock, expiry_s=60):
+        assert job.call(app.work()).counts == {ELSEWHERE: 1}
+        assert job.call(app.work(["tcp"])).counts == {"hosts": 1}
+    assert job.call(app.work()).counts == {"hosts": 1}
 
 
 def test_unset_minutes_are_drawn_once_within_the_hour(settings: Settings) -> None:
