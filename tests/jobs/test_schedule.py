@@ -139,7 +139,7 @@ def test_claims_of_days_ago_are_swept(app: App, recorder: Recorder) -> None:
         pass
     run_until(app, datetime(2025, 1, 8, 13, tzinfo=UTC))
     assert app.store.list("default/claims/")[-1].path.endswith("old.json")
-    run_until(app, datetime(2025, 1, 9, 13, tzinfo=UTC))
+    run_until(app, datetime(2025, 1, 10, 13, tzinfo=UTC))
     assert not [info for info in app.store.list("default/claims/") if info.path.endswith("old.json")]
 
 
