@@ -1,11 +1,16 @@
-"""The documents speak of commands, settings and metrics that exist."""
+"""The documents speak of commands, options, settings, metrics, columns and headings that exist."""
 
 import re
+import shlex
+import textwrap
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 
-from tocsin.cli import COMMANDS
+from tocsin.cli import COMMANDS, cli
+from tocsin.records.flow import FLOW
 from tocsin.settings import Settings
 from tocsin.settings_keys import describe
 
@@ -13,6 +18,7 @@ PROJECT = Path(__file__).parents[1]
 PAGES = [path for path in (*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")) if path.name != "CHANGELOG.md"]
 KEYS = {key.name for key in describe(Settings)}
 SECTIONS = {name.partition(".")[0] for name in KEYS if "." in name}
+BLOCK = re.compile(r"(?:^ {4}.*\n(?:\n(?= {4}))?)+", re.MULTILINE)
 
 
 def strangers(text: str) -> list[str]:
@@ -26,26 +32,81 @@ def strangers(text: str) -> list[str]:
     return sorted((commands - COMMANDS.keys()) | (keys - KEYS))
 
 
+def wrong_calls(text: str) -> list[str]:
+    """Return the calls of tocsin on lines of their own whose verb or one of whose options does not exist."""
+    calls = re.findall(r"^ {4,7}(?:/opt/tocsin/bin/)?(tocsin [a-z-].*)$", text, re.MULTILINE)
+    return [call for call in calls if not is_call(shlex.split(call.partition("  #")[0])[1:])]
+
+
+def is_call(words: list[str]) -> bool:
+    """Follow the words of a call down the groups, and look each option up in the command that they lead to."""
+    command: click.Command | None = cli
+    context = click.Context(cli)
+    while words and isinstance(command, click.Group) and not words[0].startswith("-"):
+        command = command.get_command(context, words.pop(0))
+        if command is None:
+            return False
+    known = {"--help", *(option for parameter in command.params for option in parameter.opts)}
+    return {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)} <= known | {"-v", "-vv", "-c"}
+
+
+def slugs(text: str) -> set[str]:
+    """Return the anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_page_names_what_exists(path):
     assert strangers(path.read_text()) == []
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_calls_on_a_page_can_be_made(path):
+    assert wrong_calls(path.read_text()) == []
+
+
 def test_a_planted_fault_is_seen():
     text = "`tocsin -c x.yaml -vv atuo`\n\n    tocsin smaple\n\n`sampling.percent: 5`, `sampling.sample_percent`"
     assert strangers(text) == ["atuo", "sampling.percent", "smaple"]
+    assert wrong_calls("    tocsin hosts --day 1\n    tocsin findings lst\n    tocsin findings list --json\n") == [
+        "tocsin hosts --day 1",
+        "tocsin findings lst",
+    ]
 
 
 def test_a_link_between_pages_leads_somewhere():
     for path in PAGES:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text()):
+            there = path.parent / target if target else path
+            assert there.exists(), f"{path.name}: {target}"
+            assert not anchor or anchor in slugs(there.read_text()), f"{path.name}: {target}#{anchor}"
 
 
-def test_the_metrics_that_are_watched_are_served():
+def test_examples_of_settings_are_good():
+    seen = 0
+    for path in PAGES:
+        for block in map(textwrap.dedent, BLOCK.findall(path.read_text())):
+            if block.partition(":")[0] in Settings.model_fields:
+                Settings(**yaml.safe_load(block))
+                seen += 1
+    assert seen >= 6
+
+
+def test_the_flow_record_is_told_whole():
+    page = (PROJECT / "docs" / "formats.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", page.partition("## The flow record")[2], re.MULTILINE)
+    names = {"string": "text", "timestamp[us, tz=UTC]": "time"}
+    assert [(name, kind, unit.strip()) for name, kind, unit in told] == [
+        (name, names.get(str(column.type), str(column.type)), column.unit) for name, column in FLOW.items()
+    ]
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "operations.md"])
+def test_the_metrics_that_are_told_are_served(page):
     served = (PROJECT / "src" / "tocsin" / "serve" / "metrics.py").read_text()
-    watched = set(
-        re.findall(r"`(tocsin_[a-z_]+?)(?:_total)?[`{]", (PROJECT / "docs" / "troubleshooting.md").read_text())
-    )
-    assert watched
-    assert [name for name in sorted(watched) if f'"{name}"' not in served] == []
+    told = set(re.findall(r"`(tocsin_[a-z_]+?)(?:_total)?[`{]", (PROJECT / "docs" / page).read_text()))
+    assert told
+    assert [name for name in sorted(told) if f'"{name}"' not in served] == []
+    if page == "operations.md":
+        assert set(re.findall(r'"(tocsin_[a-z_]+)"', served)) <= told
