@@ -98,7 +98,7 @@ def _more_verbose(ctx: click.Context, option: click.Parameter, value: int) -> No
 @click.option(
     "-c", "--config", "config_path", type=click.Path(path_type=Path), help="Settings file (YAML).", metavar="FILE"
 )
-@click.option("-v", "--verbose", count=True, help="Tell more; twice for debug, three times for trace.")
+@click.option("-v", "--verbose", count=True, help="Tell more: debug; twice for trace.")
 @click.version_option(__version__, prog_name="tocsin")
 @click.pass_context
 def cli(ctx: click.Context, config_path: Path | None, verbose: int) -> None:
