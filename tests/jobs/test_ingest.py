@@ -306,3 +306,38 @@ def test_real_logs_good_and_bad(data):
     assert rows["flows/iot23-34-1.conn.log.labeled.gz"] == 23145
     assert rows["flows/suricata-eve.json.gz"] == 3512
     assert rows["flows/argus-malicious.binetflow.gz"] == 6751
+
+
+def test_rows_set_aside_by_a_wrong_map_are_read_again_with_the_right_one(tmp_path):
+    path, store = tmp_path / "n.csv", MemoryStore()
+    path.write_text(
+        "ts,td,sa,da,pr\n" + "".join(f"2024-01-01 00:00:{i:02d},1.5,10.0.0.{i},1.1.1.1,TCP\n" for i in range(9))
+    )
+    wrong = {"stime": "ts", "dur": "td", "saddr": "sa", "daddr": "da", "proto": "pr"}
+    right = {**wrong, "dur": "td::DOUBLE * 1000"}
+
+    def read(columns: dict[str, str]) -> tuple[str, int, int]:
+        settings = IngestSettings(csv={"nf": columns})
+        result = ingest(store, [path], domain="d", settings=settings, clock=FakeClock(), format="csv:nf")
+        return result.files[0].status, result.rows, result.rejected
+
+    assert read(wrong) == ("new", 0, 9)
+    assert read(wrong) == ("unchanged", 0, 0)
+    assert read(right) == ("changed", 9, 0)
+    assert read(wrong) == read(right) == ("unchanged", 0, 0)  # what is in the lake stays as it is
+
+
+def test_parquet_set_aside_is_read_again_with_other_names(tmp_path):
+    path, store = tmp_path / "n.parquet", MemoryStore()
+    stime = pa.array([1_700_000_000_000_000], pa.timestamp("us", "UTC"))
+    columns = {"a": [70_000], "b": [53], "saddr": ["10.0.0.1"], "daddr": ["1.1.1.1"], "proto": ["udp"]}
+    pq.write_table(pa.table({"stime": stime, **columns}), path)
+    assert run(store, path, rename={"a": "dport"}).rejected == 1
+    assert run(store, path, rename={"b": "dport"}).rows == 1
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "conn.log")
+    result = run(MemoryStore(), tmp_path / "conn.log")
+    assert "is a pipe" in result.files[0].error
+    assert result.exit_code == 3

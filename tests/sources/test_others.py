@@ -166,3 +166,33 @@ def test_real_captures(data):
     assert len(found) == 30
     assert {row["dport"] for row in found} == {21}
     assert {row["proto"] for row in found} == {"tcp"}
+
+
+def test_argus_ipsec_index_is_no_port(tmp_path):
+    path = tmp_path / "esp.binetflow"
+    title = "StartTime,Dur,Proto,SrcAddr,Sport,Dir,DstAddr,Dport,State,TotPkts,TotBytes,SrcBytes,Label\n"
+    path.write_text(title + "2011/08/17 12:01:01.1,0,esp,10.0.0.1,,   ->,1.1.1.1,0x1ff2d8a1,INT,1,145,145,\n")
+    found, batches = rows(ArgusSource(), path)
+    assert [(row["proto"], row.get("dport")) for row in found] == [("esp", None)]
+    assert not sum(batch.rejected_count for batch in batches)
+
+
+def test_csv_map_names_the_column_that_was_meant():
+    with pytest.raises(InputError, match=r"ingest\.csv\.x: 'sadr' is no column of a flow; did you mean 'saddr'"):
+        CsvSource({"sadr": "a"}, map_name="x")
+    with pytest.raises(InputError, match=r"'foo bar' is no column of a flow \(these are: .*stime"):
+        CsvSource({"foo bar": "a"}, map_name="x")
+
+
+def test_a_binary_file_read_as_text_is_not_shown(tmp_path):
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"PAR1\x15\x04\x00 nothing")
+    with pytest.raises(InputError, match="bytes that are no text"):
+        rows(ArgusSource(), path)
+
+
+def test_csv_duration_says_its_unit(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("stime,saddr,daddr,proto,dur\n2024-01-01 00:00:00,10.0.0.1,1.1.1.1,tcp,1.5\n")
+    _, batches = rows(CsvSource(), path)
+    assert batches[0].rejected[0].reason == "dur '1.5' is not a whole number of milliseconds"

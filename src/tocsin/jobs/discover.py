@@ -44,6 +44,8 @@ def find_files(paths: Iterable[str | Path]) -> tuple[list[Found], list[tuple[str
                 failures.append((str(path), f"{path}: this folder holds no logs or captures"))
             for item in inside:
                 found.setdefault(item, Found(item, named=False))
+        elif path.is_fifo() or path.is_socket():
+            failures.append((str(path), f"{path}: is a pipe, which can be read once only; write it to a file first"))
         elif path.exists() or not glob.has_magic(str(given)):
             found[path] = Found(path, named=True)
         else:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tocsin import __version__
 from tocsin.errors import InputError, StoreError
 from tocsin.jobs.lake import day_prefix
 from tocsin.jobs.landing import parquet_column
@@ -45,6 +46,7 @@ class FileState:
     size_bytes: int = -1
     mtime_ns: int = -1
     digest: str = ""
+    reading: str = ""
     format: int = FORMAT
     etag: str | None = field(default=None, compare=False)
 
@@ -121,6 +123,12 @@ def _digest_of(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     return digest.hexdigest()
+
+
+def reading(source: Source) -> str:
+    """Return by what rules a source reads: with another column map or version, rows set aside may become flows."""
+    rules = getattr(source, "columns", None) or getattr(source, "rename", {})
+    return f"{__version__} {source.name} {json.dumps(rules, sort_keys=True)}"
 
 
 def path_alias(path: Path) -> str:

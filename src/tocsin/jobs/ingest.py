@@ -23,6 +23,7 @@ from tocsin.jobs.filestate import (
     load_state,
     mark,
     path_alias,
+    reading,
     save_state,
     state_path,
 )
@@ -202,7 +203,7 @@ class _FileWork:
             self._redo(source, path, state)
         elif state.etag is not None and self._is_read(source, path, state, seen, fileid):
             return
-        before = state.etag
+        before, state.reading = state.etag, reading(source)
         fresh = self._earlier(state)
         start = mark(state.position)
         for batches in self._pieces(source, path, state.position):
@@ -225,7 +226,9 @@ class _FileWork:
 
     def _is_read(self, source: Source, path: Path, state: FileState, seen: tuple[int, int], fileid: str) -> bool:
         """Say whether nothing can be new; where the file became another, begin a new generation."""
-        if not source.appendable:
+        if state.rejected and not state.rows and state.reading != reading(source):
+            state.rejected = 0
+        elif not source.appendable:
             if state.digest == fileid:
                 return True
         else:

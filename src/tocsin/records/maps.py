@@ -143,7 +143,8 @@ def canonical(name: str) -> Field:
     if pa.types.is_uint16(type_):
         return Field(name, ports, "a whole number from 0 to 65535")
     if pa.types.is_unsigned_integer(type_):
-        return Field(name, counts, "a count")
+        unit = FLOW[name].unit
+        return Field(name, counts, f"a whole number of {unit}" if unit.endswith("seconds") else "a count")
     if pa.types.is_integer(type_):
         return Field(name, integers, "a whole number")
     return Field(name, texts)

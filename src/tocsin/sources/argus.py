@@ -26,6 +26,7 @@ from tocsin.sources.lines import (
 
 _THEIRS = {field.name: theirs for theirs, field in ARGUS.items() if field.name in MANDATORY}
 _ICMP = ("icmp", "ipv6-icmp")
+_IPSEC = ("esp", "ah")
 
 
 class ArgusSource(LineSource):
@@ -34,7 +35,7 @@ class ArgusSource(LineSource):
     Delivery: each row once, in the order of the file, from any line on. The first line names the columns. Times
     without an offset are UTC. What the responder sent is the total less what the originator sent; where a file has
     no SrcPkts the packets of each side stay unknown. For ICMP, Argus writes type and code into the source port,
-    `0x0103` for type 3, code 1.
+    `0x0103` for type 3, code 1; for IPsec, the security parameter index into a port, which is left out.
     Specification: https://openargus.org, ra(1); https://www.stratosphereips.org/datasets-ctu13 for the files.
     """
 
@@ -62,6 +63,7 @@ class ArgusSource(LineSource):
             return Parsed(NOTHING, rejections(piece, wrong))
         texts = {name: table.column(name).combine_chunks() for name in names}
         _icmp_as_ports(texts)
+        _without_index(texts)
         rows = Rows(table.num_rows)
         for name, text in texts.items():
             field = ARGUS.get(name) or kept(name, ARGUS_TYPES.get(name, "string"), "argus")
@@ -85,6 +87,15 @@ def _icmp_as_ports(texts: dict[str, pa.Array]) -> None:
     words = [int(value, 16) for value in texts["Sport"].filter(both).to_pylist()]
     texts["Sport"] = pc.replace_with_mask(texts["Sport"], both, pa.array([str(word & 255) for word in words]))
     texts["Dport"] = pc.replace_with_mask(texts["Dport"], both, pa.array([str(word >> 8) for word in words]))
+
+
+def _without_index(texts: dict[str, pa.Array]) -> None:
+    """Empty the ports of IPsec, where Argus writes the security parameter index."""
+    is_ipsec = pc.fill_null(pc.is_in(pc.utf8_lower(texts["Proto"]), pa.array(_IPSEC)), fill_value=False)
+    if pc.any(is_ipsec).as_py():
+        for name in ("Sport", "Dport"):
+            if name in texts:
+                texts[name] = pc.if_else(is_ipsec, pa.scalar(None, pa.string()), texts[name])
 
 
 def _add_rest(rows: Rows, total: str, ours: str, other: str) -> None:

@@ -1,6 +1,7 @@
 """Comma-separated flows of any make, by a column map."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class CsvSource(LineSource):
         self.where = f"ingest.csv.{map_name}" if map_name else "ingest.csv"
         unknown = [name for name in self.columns if name not in FLOW]
         if unknown:
-            raise InputError(f"{self.where}: {unknown[0]!r} is no column of a flow; `tocsin config schema` lists them")
+            raise InputError(f"{self.where}: {unknown[0]!r} is no column of a flow{_nearest(unknown[0])}")
 
     @classmethod
     def recognises(cls, head: bytes, path: Path) -> bool:
@@ -111,3 +112,8 @@ class CsvSource(LineSource):
             for index in bad:
                 rows.reject(index, f"{expressions[ours]} gives {array[index].as_py()!r}, not {canonical(ours).kind}")
         return set()
+
+
+def _nearest(name: str) -> str:
+    near = get_close_matches(name.lower(), FLOW, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f" (these are: {', '.join(FLOW)})"

@@ -234,6 +234,8 @@ def rejected_rows(rows: Rows, numbers: np.ndarray) -> list[tuple[int, str]]:
 def missing(path: Path, names: list[str], known: str) -> InputError:
     """Say that mandatory columns are missing."""
     plural = "s" if len(names) > 1 else ""
+    if not known.isprintable():
+        known = "bytes that are no text; is it of this format?"
     return InputError(
         f"{path}: the column{plural} {', '.join(names)} {'are' if plural else 'is'} missing; it has {known}"
     )
