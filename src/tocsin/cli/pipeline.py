@@ -25,8 +25,11 @@ DAY = click.DateTime(["%Y-%m-%d"])
 def working(
     app: App, protocols: tuple[str, ...] = (), *, sequential: bool = False, quiet: bool = False
 ) -> Iterator[Work]:
-    """Give the jobs what they work with: progress bars, and a stop by signal."""
+    """Give the jobs what they work with: a store that has shown what it can do, progress bars, a stop by signal."""
+    from tocsin.stores.probe import probe
+
     work = app.work(protocols)
+    probe(work.store)
     if sequential:
         work.settings.parallel_protocols = False
     with stop_on_signals(work.stop), progress(quiet=quiet) as bars:
