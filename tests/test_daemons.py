@@ -29,7 +29,7 @@ FIRST = date(2025, 1, 6)
 DAYS = 3
 FIELDS = ["daddr", "dport", "dur", "sbytes", "dbytes", "spkts", "dpkts", "service", "conn_state"]
 PATIENCE_S = 120
-S3 = {"endpoint": "", "http_retry_wait_ms": 20, "http_retry_backoff": 1.5}
+S3 = {"http_retry_wait_ms": 20, "http_retry_backoff": 1.5}
 
 Outputs = Callable[[App], dict[str, Any]]
 
@@ -76,11 +76,11 @@ class Daemon:
 
     def until(self, happened: Callable[[], object]) -> None:
         nap = threading.Event()
-        for _ in range(PATIENCE_S * 20):
+        for _ in range(PATIENCE_S * 10):
             if happened():
                 return
             assert self.process.poll() is None, self.text()
-            nap.wait(0.05)
+            nap.wait(0.1)
         pytest.fail(f"it did not happen in {PATIENCE_S} s:\n{self.text()}")
 
     def until_idle(self) -> None:
@@ -121,11 +121,21 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, faulty_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def bucket(tmp_path: Path, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site on S3."""
+    yield from _on_s3(s3_server, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def faulty_bucket(tmp_path: Path, faulty_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site on S3, behind a server that fails as it is told."""
+    yield from _on_s3(faulty_server.url, tmp_path, monkeypatch)
+
+
+def _on_s3(endpoint: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
-    site = Site(tmp_path, store=f"s3://flows/{tmp_path.name}", s3={**S3, "endpoint": faulty_server.url})
+    site = Site(folder, store=f"s3://flows/{folder.name}", s3={**S3, "endpoint": endpoint})
     yield site
     site.app.close()
 
@@ -231,10 +241,10 @@ def test_a_signal_lets_finish_what_was_begun_and_a_start_catches_up(
 
 @pytest.mark.slow
 def test_a_second_signal_stops_at_once_and_loses_nothing(
-    bucket: Site, faulty_server: Any, calm: dict[str, Any], outputs: Outputs, started: Callable[..., Daemon]
+    faulty_bucket: Site, faulty_server: Any, calm: dict[str, Any], outputs: Outputs, started: Callable[..., Daemon]
 ) -> None:
-    daemon = started(bucket, "--run-now")
-    daemon.until(lambda: sampled(bucket.app.store, "default"))
+    daemon = started(faulty_bucket, "--run-now")
+    daemon.until(lambda: sampled(faulty_bucket.app.store, "default"))
     faulty_server.faults[:] = ["hang"] * 500
     daemon.process.terminate()
     daemon.until(lambda: "once more stops at once" in daemon.text())
@@ -242,15 +252,17 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(
     assert daemon.process.wait(PATIENCE_S) == 128 + signal.SIGTERM
     faulty_server.faults.clear()
 
-    again = started(bucket)
+    again = started(faulty_bucket)
     again.until_idle()
     assert again.stop() == 0
-    same_as(calm, bucket, outputs)
+    same_as(calm, faulty_bucket, outputs)
 
 
-def test_wrong_credentials_are_one_line(bucket: Site, faulty_server: Any, started: Callable[..., Daemon]) -> None:
+def test_wrong_credentials_are_one_line(
+    faulty_bucket: Site, faulty_server: Any, started: Callable[..., Daemon]
+) -> None:
     faulty_server.faults[:] = [(403, b"<Error><Code>InvalidAccessKeyId</Code></Error>")] * 10
-    daemon = started(bucket)
+    daemon = started(faulty_bucket)
     assert daemon.process.wait(PATIENCE_S) == 4
     assert len(daemon.text().splitlines()) == 1
     assert daemon.text().startswith(f"tocsin: S3 bucket 'flows' at {faulty_server.url}: cannot ")
