@@ -84,7 +84,9 @@ def _summary(result: "IngestResult") -> None:
             click.echo(f"set aside: {place}", err=True)
     other = [file for file in result.files if file.status == "skipped"]
     if other:
-        click.echo(f"{len(other)} files in the folders hold no flows and were left alone (--json names them).", err=True)
+        click.echo(
+            f"{len(other)} files in the folders hold no flows and were left alone (--json names them).", err=True
+        )
     for file in result.failed:
         click.echo(f"tocsin: {file.error}", err=True)
     total = f"{result.rows:,} flows came into the lake"
