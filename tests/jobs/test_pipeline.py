@@ -33,7 +33,15 @@ def test_auto_leaves_every_artefact(work: Work, fill: Callable[..., None]) -> No
     fill(1500, NEXT)
     fill(900, proto="udp", name="udp")
     results = auto(work)
-    assert [result.job for result in results] == ["profile", "sample", "fingerprint", "extract", "rank", "train", "score"]
+    assert [result.job for result in results] == [
+        "profile",
+        "sample",
+        "fingerprint",
+        "extract",
+        "rank",
+        "train",
+        "score",
+    ]
     paths = {info.path for info in work.store.list(f"{work.domain}/")}
     assert sample_path(work.domain, "tcp", DAY) in paths
     assert f"{work.domain}/extract/tcp/sbytes.parquet" in paths

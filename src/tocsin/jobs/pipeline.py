@@ -87,8 +87,9 @@ def run_job(work: Work, job: Job, observer: Observer = unobserved) -> Done:
     work.ledger.finish_job(entry, outcome, "; ".join(done.notes), done.counts)
     observer(job.name, outcome, seconds, done)
     log.info("%s %s", job.name, outcome, extra={"seconds": round(seconds, 2), **done.counts})
+    level = logging.INFO if done.counts.get(ELSEWHERE) else logging.WARNING  # to share the work is nothing to warn of
     for note in done.notes:
-        log.warning("%s: %s", job.name, note)
+        log.log(level, "%s: %s", job.name, note)
     return done
 
 
