@@ -76,6 +76,12 @@ INNOCENT = {
     "a large download": lambda: flows([3_600.0], BAD, FAR, 443, out=2e7, back=8e9, seconds=900),
     "a backup inside": lambda: flows([3_600.0], BAD, "10.0.0.4", 443, out=8e9, back=1e6, seconds=900),
     "path tracing": lambda: flows(np.arange(90) * 1.0, BAD, FAR, 33_434 + np.arange(90), proto="udp", answered=False),
+    "a telephone call of which one side is seen": lambda: flows(
+        [3_600.0], BAD, FAR, 16_384, proto="udp", answered=False, out=36e6, seconds=3_600
+    ),
+    "monitoring that looks whether logins answer": lambda: flows(
+        np.arange(3_000) * 20.0, "10.0.0.3", (_many(60, inside=True) * 50), 22, out=400, back=500
+    ),
     "multicast": lambda: flows(np.arange(1_000) * 60.0, BAD, "239.255.255.250", 1900, proto="udp", answered=False),
 }
 
@@ -253,3 +259,13 @@ def test_the_infected_host_of_a_real_capture_ranks_first(data: Path) -> None:
     found = {item.kind: item for item in candidates(detector, profile, scored)}
     assert found["flood"].about == "123.59.209.185 tcp"
     assert found["beacon"].about == "185.244.25.235 tcp/6667"
+
+
+def test_a_flood_of_few_long_flows_is_found_by_its_volume(peace: list[pa.Table]) -> None:
+    flood = flows([3_600.0, 3_660.0], BAD, FAR, 80, proto="udp", answered=False, out=4e9, seconds=60)
+    profile = profile_day([*peace, flood])
+    found = candidates(HostDetector(), profile, HostDetector().score(profile))
+    first = max(found, key=lambda item: item.score)
+    assert (first.kind, first.entity) == ("flood", BAD)
+    assert first.score >= MEDIUM
+    assert first.title == f"{BAD} sent 2 udp flows (8 GB) to {FAR}, 100 % unanswered"

@@ -41,7 +41,7 @@ def test_cutting_the_flows_elsewhere_gives_the_same(monkeypatch: pytest.MonkeyPa
         ("S0", 0, True), ("REJ", 1, True), ("SF", 5, False), ("RSTO", 3, False), ("OTH", 0, True), ("OTH", 2, False),
         ("S_", None, True), ("S_RA", None, True), ("FSPA_FSPA", None, False), ("SPA_RA", None, False),
         ("PA_", None, False), ("INT", None, True), ("URP", None, True), ("CON", None, False), ("", 0, True),
-        ("", 4, False), (None, 4, False),
+        ("", 4, False), (None, 4, False), ("ECO", 0, True), ("ECO", None, False), ("ECO", 2, False),
     ],
 )  # fmt: skip
 def test_reads_from_a_state_whether_there_was_an_answer(

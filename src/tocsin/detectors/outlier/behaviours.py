@@ -46,6 +46,9 @@ WEB_PORTS = (80, 443, 8080, 8443)
 ADMIN_PORTS = (22, 23, 135, 139, 445, 3389, 5900, 5985, 5986)
 """Services through which a host is administered, or taken over."""
 
+LOOK_BYTES = 1_200
+"""A connection of fewer bytes, both ways and with headers, has hardly got beyond the greeting."""
+
 
 @dataclass(frozen=True)
 class Behaviour:
@@ -208,20 +211,25 @@ _EXFILTRATION = f"""
     FROM contacts JOIN popular USING (d) WHERE s_ours AND NOT d_ours AND unanswered < n GROUP BY s, d
 """
 
-# Hosts that let one in, each counting less the more others they let in as well: a server is there for it.
+# Hosts that let one in, each counting less the more others they let in as well: a server is there for it. Who only
+# looks whether a service answers, as monitoring does, says too little for a login.
+_SAID = f"CASE WHEN out + back < {LOOK_BYTES} * n THEN 0.1 ELSE 1 END"
 _LATERAL = f"""
     SELECT s, proto, count(DISTINCT d) AS peers, sum(n) AS flows, sum(out) AS bytes_out, sum(back) AS bytes_in,
-           {_TIMES}, {_bits("lateral-movement", "sum(1 / sqrt(callers))")} AS bits
+           {_TIMES}, {_bits("lateral-movement", f"sum({_SAID} / sqrt(callers))")} AS bits
     FROM (SELECT *, count(*) OVER (PARTITION BY d, port) AS callers FROM contacts
           WHERE s_ours AND d_ours AND proto = 'tcp' AND port IN {ADMIN_PORTS} AND unanswered < n)
     GROUP BY s, proto
 """
 
+# A sensor that lets flows be long shows few flows of many packets instead; 500 bytes stand for a packet not counted.
+_UNHEARD = "sum(CASE WHEN unanswered = n AND NOT d_ours THEN greatest(packets, out / 500) ELSE 0 END) / 2000"
+_FLOWS_AT_ONCE = "coalesce(sum(peak) * greatest(0.02, sum(unanswered) / sum(n)), 0)"
 _FLOOD = f"""
     SELECT s, d, proto, sum(n) AS flows, sum(unanswered) AS failed, sum(out) AS bytes_out, sum(back) AS bytes_in,
            max(peak) AS peak, count(*) AS ports, {_TIMES},
-           {_bits("flood", "sum(peak) * greatest(0.02, sum(unanswered) / sum(n))")} AS bits
-    FROM contacts JOIN beats ON contact = hash(s, d, proto, port) GROUP BY s, d, proto
+           {_bits("flood", f"greatest({_FLOWS_AT_ONCE}, {_UNHEARD})")} AS bits
+    FROM contacts LEFT JOIN beats ON contact = hash(s, d, proto, port) GROUP BY s, d, proto
 """
 
 # Who takes mail in is a mail server, and sends it out to many.

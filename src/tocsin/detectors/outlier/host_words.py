@@ -7,6 +7,9 @@ from tocsin.records.finding import Reason
 
 Activity = dict[str, Any]
 
+NOTABLE_BYTES = 10**8
+"""So many bytes of a flood are worth a word."""
+
 
 def subject(activity: Activity) -> str:
     """Return what makes an activity one of its own: peer, protocol and port, as far as it has them."""
@@ -98,8 +101,9 @@ def _lateral(a: Activity) -> str:
 
 def _flood(a: Activity) -> str:
     share = _percent(a["failed"], a["flows"])
-    rate = f"{a['peak']:,} of them in ten minutes"
-    return f"sent {a['flows']:,} {a['proto']} flows to {a['daddr']}, {rate}, {share} unanswered"
+    size = f" ({_size(a['bytes_out'])})" if a["bytes_out"] >= NOTABLE_BYTES else ""
+    rate = f" {a['peak']:,} of them in ten minutes," if a["peak"] else ""
+    return f"sent {a['flows']:,} {a['proto']} flows{size} to {a['daddr']},{rate} {share} unanswered"
 
 
 def _mail(a: Activity) -> str:

@@ -54,7 +54,8 @@ _UNANSWERED = """
       WHEN state IN ('SF', 'S1', 'S2', 'S3', 'RSTO', 'RSTR', 'SHR') THEN coalesce(dpkts, 1) = 0
       WHEN contains(state, '_') AND proto = 'tcp' THEN (contains(split_part(state, '_', 1), 'S') OR state = '_')
         AND NOT contains(split_part(state, '_', 1), 'P') AND split_part(state, '_', 2) IN ('', 'R', 'RA', 'AR')
-      WHEN state LIKE 'UR%' OR state = 'ECO' THEN true
+      WHEN state LIKE 'UR%' THEN true
+      WHEN state = 'ECO' THEN coalesce(dpkts, dbytes, resp_bytes, 0) = 0
       WHEN coalesce(dpkts, dbytes, resp_bytes) = 0 THEN true
       WHEN proto = 'tcp' AND state <> 'OTH' AND spkts <= 1 AND dpkts = 1 AND coalesce(resp_bytes, 0) = 0 THEN true
       ELSE false
