@@ -230,3 +230,46 @@ def test_parallel_protocols_change_nothing(app: App, fill: Callable[..., None]) 
     app.settings.parallel_protocols = False
     train(app.work(), force=True)
     assert {name: registry.versions(name)[0].digest for name in registry.names()} == parallel
+
+
+def test_a_flow_from_the_future_makes_nothing_look_old(work: Work, fill: Callable[..., None]) -> None:
+    fill(1000)
+    auto(work)
+    fill(10, date(2099, 1, 1))
+    results = {result.job: result for result in auto(work)}
+    assert any("lies in the future" in note for note in results["sample"].notes)
+    assert len(scores(work)) == 1
+    assert Registry(work.store, work.domain).production("tcp") is not None
+    assert train(work, force=True).counts["models"] == 1
+
+
+def test_an_emptied_lake_is_no_traceback(work: Work, fill: Callable[..., None]) -> None:
+    fill(1000)
+    auto(work)
+    for info in work.store.list(f"{work.domain}/v2/"):
+        work.store.delete(info.path)
+    assert score_days(work).days == []
+    assert len(scores(work)) == 1
+
+
+def test_a_rare_protocol_warms_up_alone(work: Work, fill: Callable[..., None]) -> None:
+    work.settings.verdict.warm_up_rows = 300
+    fill(1500)
+    fill(100, proto="icmp", name="icmp")
+    notes = auto(work)[-1].notes
+    assert [note for note in notes if "raises no findings yet" in note] == [
+        "icmp: learned from 46 rows, verdict.warm_up_rows is 300: it raises no findings yet"
+    ]
+
+
+def test_scores_expire_with_what_lies_beside_them(work: Work, fill: Callable[..., None]) -> None:
+    work.settings.scoring.retention_days = 2
+    for day in (DAY - timedelta(days=1), DAY):
+        fill(300, day)
+    auto(work)
+    fill(300, NEXT)
+    auto(work)
+    paths = [info.path for info in work.store.list(f"{work.domain}/") if "/claims/" not in info.path]
+    kept = {path for path in paths if "2025-01-05" in path}
+    assert kept == {sample_path(work.domain, "tcp", date(2025, 1, 5))}
+    assert scores(work, date(2025, 1, 5)) == []

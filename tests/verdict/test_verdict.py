@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from tocsin.errors import LedgerError, SettingsError
 from tocsin.ledger.ledger import Ledger
-from tocsin.records.finding import Candidate, Reason
+from tocsin.records.finding import NOISE_BUDGET, Candidate, Reason
 from tocsin.records.suppression import Suppression
 from tocsin.settings import VerdictSettings
 from tocsin.testing.clock import FakeClock
 from tocsin.testing.sink import RecordingSink
-from tocsin.verdict.verdict import NOISE_BUDGET, Verdict
+from tocsin.verdict.verdict import Verdict
 
 DAY = datetime(2025, 1, 8, 10, tzinfo=UTC)
 

@@ -3,7 +3,6 @@
 import csv
 import getpass
 import io
-import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import rich_click as click
 
 from tocsin.app import App
 from tocsin.cli.filters import chosen, finding_filters
-from tocsin.cli.output import json_option, print_json, print_table, printable
+from tocsin.cli.output import json_option, print_json, print_table, printable, show_score
 from tocsin.errors import SettingsError, SinkError
 from tocsin.records.finding import STATES, Finding, Reason
 
@@ -176,11 +175,6 @@ def print_reasons(reasons: list[Reason]) -> None:
 def bar(share: float) -> str:
     """Draw a share, 0 to 1, as a bar."""
     return ("█" * round(BAR * min(max(share, 0.0), 1.0))).ljust(BAR)
-
-
-def show_score(score: float) -> str:
-    """Write a score so that what is not 100 does not look like it."""
-    return f"{math.floor(score * 10_000) / 10_000:.4f}".rstrip("0").rstrip(".")
 
 
 def show_time(time: datetime) -> str:

@@ -6,8 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import rich_click as click
 
 from tocsin.app import App
-from tocsin.cli.findings import show_score
-from tocsin.cli.output import json_option, print_json, print_table
+from tocsin.cli.output import json_option, print_json, print_table, show_score
 from tocsin.cli.when import parse_when
 from tocsin.records.finding import Reason
 

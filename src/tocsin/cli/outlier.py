@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from tocsin.app import App
-from tocsin.cli.output import json_option, print_json, print_table
+from tocsin.cli.output import json_option, print_json, print_table, show_score
 from tocsin.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def _tell_scores(found: _Scores, order: list[int]) -> None:
     lines = []
     for row in order:
         told = [f"{one['field']} = {one['seen']} (expected {one['expected']})" for one in found.reasons(row)]
-        lines.append([row, f"{found.scores[row]:.2f}", "; ".join(told)])
+        lines.append([row, show_score(found.scores[row]), "; ".join(told)])
     print_table(f"{len(lines):,} of {found.rows.num_rows:,} rows", ["row", "score", "why"], lines)
 
 

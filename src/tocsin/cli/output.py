@@ -1,6 +1,7 @@
 """How commands print: tables for people, JSON for programs, progress on standard error."""
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -69,3 +70,8 @@ def progress(*, quiet: bool = False) -> "Iterator[Progress]":
     )
     with bars:
         yield bars
+
+
+def show_score(score: float) -> str:
+    """Write a score so that what is not 100 does not look like it."""
+    return f"{math.floor(score * 10_000) / 10_000:.4f}".rstrip("0").rstrip(".")

@@ -7,8 +7,8 @@ from typing import Any
 import rich_click as click
 
 from tocsin.app import App
-from tocsin.cli.findings import show_score, show_time, user
-from tocsin.cli.output import json_option, print_json, print_table
+from tocsin.cli.findings import show_time, user
+from tocsin.cli.output import json_option, print_json, print_table, show_score
 from tocsin.cli.when import parse_until, parse_when
 from tocsin.errors import LedgerError
 from tocsin.records.finding import Finding

@@ -66,14 +66,17 @@ def rank_hosts(store: Store, paths: dict[date, list[str]]) -> list[HostRank]:
 
     A table holds host, raw, score, and where it has them reasons, flows, first and last.
     """
-    by_host: dict[str, list[tuple[date, dict[str, Any]]]] = {}
+    by_host: dict[str, dict[date, dict[str, Any]]] = {}
     for day, objects in sorted(paths.items()):
         for path in objects:
             with store.open(path) as handle:
                 table = pq.read_table(handle)
             for row in table.to_pylist():
-                by_host.setdefault(row["host"], []).append((day, row))
-    ranked = [combine(host, rows) for host, rows in by_host.items()]
+                known = by_host.setdefault(row["host"], {})
+                # Instances limited to protocols write a table each; of a day the stronger one counts.
+                if day not in known or row["raw"] > known[day]["raw"]:
+                    known[day] = row
+    ranked = [combine(host, list(rows.items())) for host, rows in by_host.items()]
     return sorted(ranked, key=lambda rank: (-rank.raw, rank.host))
 
 

@@ -31,6 +31,16 @@ def lake_days(store: Store, domain: str) -> dict[date, list[ObjectInfo]]:
     return dict(sorted(days.items()))
 
 
+def window(days: Iterable[date], length: int, now: datetime) -> list[date]:
+    """Return the newest `length` days' worth of these days, oldest first: counted from the newest day, not the clock's.
+
+    Days after tomorrow are left out where there are others: a sensor's wrong clock must not make the rest look old.
+    """
+    known = sorted(days)
+    past = [day for day in known if day <= now.date() + timedelta(days=1)] or known
+    return [day for day in past if day > past[-1] - timedelta(days=length)]
+
+
 def digest(objects: Iterable[ObjectInfo]) -> str:
     """Return a short text that changes when an object comes, goes or changes its size."""
     listing = "\n".join(f"{info.path}\t{info.size_bytes}" for info in sorted(objects, key=lambda info: info.path))

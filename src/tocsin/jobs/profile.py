@@ -18,7 +18,7 @@ from tocsin.detectors.outlier.hosts import HostDetector
 from tocsin.detectors.outlier.profiles import COLUMNS, profile_day
 from tocsin.errors import ModelError, NotFoundError
 from tocsin.jobs.claims import claim
-from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, write_parquet
+from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, window, write_parquet
 from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.records.sql import connect
 from tocsin.store import ObjectInfo, read_json, update_json
@@ -45,12 +45,8 @@ def profile_days(work: Work, *, before: date | None = None) -> Done:
     """Profile every day of the lake within retention that is new or whose files have changed, oldest first."""
     done = Done("profile")
     days = lake_days(work.store, work.domain)
-    first = (
-        max(days, default=date.min) - timedelta(days=max(work.settings.scoring.retention_days - 1, 0))
-        if days
-        else date.min
-    )
-    wanted = [day for day in days if day >= first and (before is None or day < before) and _stale(work, day, days[day])]
+    retained = window(days, work.settings.scoring.retention_days, work.clock.now())
+    wanted = [day for day in retained if (before is None or day < before) and _stale(work, day, days[day])]
     for number, day in enumerate(wanted):
         if work.stop.is_set():
             break
@@ -107,29 +103,15 @@ def _flows(work: Work, objects: list[ObjectInfo], more: tuple[str, ...] = ()) ->
 
 
 def _baseline(work: Work, day: date) -> list[pa.Table]:
-    """Return the profiles of the days before, within the retention of samples, without what was found in them."""
+    """Return the profiles of the days before, within the retention of samples, oldest first."""
     tables = []
     for back in range(work.settings.sampling.retention_days, 0, -1):
         earlier = day - timedelta(days=back)
         try:
-            tables.append(_without_findings(work, earlier, read_parquet(work.store, profile_path(work, earlier))))
+            tables.append(read_parquet(work.store, profile_path(work, earlier)))
         except NotFoundError:
             continue
     return tables
-
-
-def _without_findings(work: Work, day: date, profile: pa.Table) -> pa.Table:
-    """Take what was reported of a day out of its profile: an attack must not excuse the next one of its kind."""
-    for finding in work.ledger.findings_scopes(work.domain, day, work.settings.verdict.min_severity):
-        if (
-            finding.detector == HostDetector.name
-            and finding.kind in profile.column_names
-            and finding.state != "false_positive"
-        ):
-            at = profile.column_names.index(finding.kind)
-            did = pc.and_(pc.equal(profile.column("host"), finding.entity), finding.start.date() == day)
-            profile = profile.set_column(at, finding.kind, pc.if_else(did, 0.0, profile.column(at)))
-    return profile
 
 
 def _record(work: Work, day: date, objects: list[ObjectInfo]) -> None:

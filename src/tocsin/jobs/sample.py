@@ -5,7 +5,7 @@ Which rows are kept depends on nothing else: not on the order of files, their ba
 """
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from tocsin.errors import NotFoundError
 from tocsin.jobs.claims import Claim, claim
-from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, write_parquet
+from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, window, write_parquet
 from tocsin.jobs.scores import high_flows
 from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.records.finding import Finding
@@ -41,11 +41,14 @@ def sample_days(work: Work, *, dates: list[date] | None = None, before: date | N
     """
     done = Done("sample")
     days = lake_days(work.store, work.domain)
-    window = _window(list(days), work.settings.sampling.retention_days)
+    retained = window(days, work.settings.sampling.retention_days, work.clock.now())
+    for day in days:
+        if day > retained[-1]:
+            done.notes.append(f"{day}: lies in the future and is left out; look at the sensor's clock")
     for day in dates or []:
         if day not in days:
             done.notes.append(f"{day}: the lake has no flows of this day")
-    wanted = [day for day in days if (day in dates if dates else day in window) and (before is None or day < before)]
+    wanted = [day for day in days if (day in dates if dates else day in retained) and (before is None or day < before)]
     for number, day in enumerate(wanted):
         if work.stop.is_set():
             break
@@ -62,7 +65,7 @@ def sample_days(work: Work, *, dates: list[date] | None = None, before: date | N
             elif dates or _stale(work, day, days[day]):
                 _sample_day(work, day, days[day], done, held)
     work.progress("sample", len(wanted), len(wanted))
-    _expire(work, window, done)
+    _expire(work, retained, done)
     return done
 
 
@@ -92,7 +95,7 @@ def sampled(store: Store, domain: str, proto: str | None = None) -> dict[date, d
     """Return what was sampled, by date: {proto: {rows, sampled, excluded}}, oldest first."""
     state, _ = read_json(store, state_path(domain))
     dates = {date.fromisoformat(key): value["protocols"] for key, value in (state or {}).get("dates", {}).items()}
-    return {day: protocols for day, protocols in sorted(dates.items()) if proto is None or proto in protocols}
+    return {day: protocols for day, protocols in sorted(dates.items()) if (proto in protocols if proto else protocols)}
 
 
 def read_samples(store: Store, domain: str, proto: str, days: list[date]) -> Iterator[pa.Table]:
@@ -151,13 +154,6 @@ def _below(held: tuple[pa.Table, np.ndarray, np.ndarray], percent: float) -> tup
     return rows.filter(pa.array(chosen)), hashes[chosen], outside[chosen]
 
 
-def _window(days: list[date], retention_days: int) -> set[date]:
-    if not days:
-        return set()
-    first = max(days) - timedelta(days=retention_days - 1)
-    return {day for day in days if day >= first}
-
-
 def _stale(work: Work, day: date, objects: list[ObjectInfo]) -> bool:
     state, _ = read_json(work.store, state_path(work.domain))
     entry = (state or {}).get("dates", {}).get(day.isoformat())
@@ -214,12 +210,11 @@ def _record(work: Work, day: date, entry: dict[str, Any], inputs: str) -> None:
     update_json(work.store, state_path(work.domain), add)
 
 
-def _expire(work: Work, window: set[date], done: Done) -> None:
+def _expire(work: Work, retained: list[date], done: Done) -> None:
     """Roll the retention window on: older samples go, and with them the note that they were made."""
-    if not window:
+    if not retained:
         return
-    first = min(window)
-    old = [day for day in sampled(work.store, work.domain) if day < first]
+    old = [day for day in sampled(work.store, work.domain) if day < retained[0] or day > retained[-1]]
     if not old:
         return
     for info in work.store.list(f"{work.domain}/sample/"):
@@ -245,7 +240,7 @@ class _Excluded:
     def __init__(self, work: Work, day: date) -> None:
         least = work.settings.sampling.exclude_severity
         findings = [] if least == "none" else work.ledger.findings_scopes(work.domain, day, least)
-        real = [item for item in findings if item.state not in ("false_positive", "closed") and not item.suppressed_by]
+        real = [item for item in findings if item.state != "false_positive"]
         self._whole = [item for item in real if item.scope and item.detector != "outlier"]
         unusual = [item.entity for item in real if item.detector == "outlier"]
         self._flowids = high_flows(work, day, unusual) if unusual else None

@@ -105,6 +105,7 @@ class Daemon:
             daily = min(self.daily, key=lambda item: due[item.name])
             pause = (due[daily.name] - self._work.clock.now()).total_seconds()
             if pause > 0:
+                self._deliver()
                 if self._wait(min(pause, LOOK_S)):
                     break
                 continue
@@ -131,6 +132,13 @@ class Daemon:
             if not self._attempt(job):
                 return
         self._sweep()
+
+    def _deliver(self) -> None:
+        """Give sinks what waits for them, so that one that was away need not wait for the next day's findings."""
+        try:
+            self._work.verdict.deliver()
+        except TocsinError as error:
+            log.warning("findings were not delivered yet: %s", error)
 
     def _sweep(self) -> None:
         """Remove the claims of days ago, which nobody will ask for again."""

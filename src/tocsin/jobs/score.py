@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tocsin.detectors.outlier.detector import MIN_ROWS
 from tocsin.errors import NotFoundError
 from tocsin.jobs.claims import Claim, claim
-from tocsin.jobs.lake import lake_days, read_object, read_parquet, write_parquet
+from tocsin.jobs.lake import lake_days, read_object, read_parquet, window, write_parquet
 from tocsin.jobs.sample import sampled
 from tocsin.jobs.scores import score_batch, score_path, score_prefix, state_path
 from tocsin.jobs.served import load_production
@@ -45,10 +45,8 @@ def score_days(work: Work, *, dates: list[date] | None = None, since: datetime |
         done.notes.append("there is no model yet; `tocsin train` makes one, `tocsin auto` does everything")
         return done
     forced = {day for day in days if (dates and day in dates) or (since and day >= since.date())}
-    first = max(days, default=date.min) - timedelta(days=work.settings.scoring.retention_days - 1)
-    wanted = (
-        sorted(forced) if dates or since else [day for day in days if day >= first and _unscored(work, day, days[day])]
-    )
+    retained = window(days, work.settings.scoring.retention_days, work.clock.now())
+    wanted = sorted(forced) if dates or since else [day for day in retained if _unscored(work, day, days[day])]
     for number, day in enumerate(wanted):
         if work.stop.is_set():
             break
@@ -62,7 +60,7 @@ def score_days(work: Work, *, dates: list[date] | None = None, since: datetime |
             elif day in forced or _unscored(work, day, days[day]):
                 _Day(work, day, models, done, held).score(days[day], again=day in forced)
     work.progress("score", len(wanted), len(wanted))
-    _expire(work, first, done)
+    _expire(work, retained, done)
     return done
 
 
@@ -134,6 +132,13 @@ class _Day:
             {name: model.detector.expected for name, model in models.items()},
             usual=_tallies_before(work, day),
         )
+        least = work.settings.verdict.warm_up_rows
+        self._warm = {name for name, model in models.items() if model.calibration.rows >= least}
+        for name in sorted(models.keys() - self._warm):
+            rows = models[name].calibration.rows
+            note = f"{name}: learned from {rows} rows, verdict.warm_up_rows is {least}: it raises no findings yet"
+            if note not in done.notes:
+                done.notes.append(note)
         self._last: datetime | None = None
 
     def score(self, objects: list[ObjectInfo], *, again: bool) -> None:
@@ -141,9 +146,8 @@ class _Day:
         new = {info.path for info in (objects if again else _unscored(self._work, self._day, objects))}
         with ThreadPoolExecutor(self._work.settings.limits.threads) as pool:
             counts = list(pool.map(lambda info: self._object(info, write=info.path in new), objects))
-        seen = min((model.calibration.rows for model in self._models.values()), default=0)
         self._held.renew()
-        judged = self._work.verdict.judge(self._entities.candidates(), seen_rows=seen)
+        judged = self._work.verdict.judge(self._entities.candidates())
         self._work.store.put(entities_path(self._work, self._day), write_parquet(self._entities.tally()))
         self._done.count("flows scored", sum(counts))
         self._done.count("findings", judged.new)
@@ -161,7 +165,9 @@ class _Day:
                     continue
                 scores = score_batch(model, flows, self._cutoffs)
                 rows += flows.num_rows
-                self._take(flows, scores)
+                self._reach(flows)
+                if proto in self._warm:
+                    self._take(flows, scores)
                 if write:
                     tables.append(
                         scores.filter(pc.greater_equal(scores.column("score"), self._work.settings.scoring.min_score))
@@ -171,15 +177,18 @@ class _Day:
             self._work.store.put(path, _write(tables))
         return rows
 
-    def _take(self, flows: pa.Table, scores: pa.Table) -> None:
+    def _reach(self, flows: pa.Table) -> None:
         latest = pc.max(flows.column("stime")).as_py() if "stime" in flows.column_names else None
+        with self._lock:
+            self._last = max(filter(None, (self._last, latest)), default=None)
+
+    def _take(self, flows: pa.Table, scores: pa.Table) -> None:
         own = [name for name in flows.column_names if name not in scores.column_names]
         both = scores
         for name in own:
             both = both.append_column(name, flows.column(name))
         with self._lock:
             self._entities.add(both)
-            self._last = max(filter(None, (self._last, latest)), default=None)
 
     def _record(self, objects: list[ObjectInfo], rows: int) -> None:
         entry = {
@@ -213,10 +222,15 @@ def _write(tables: list[pa.Table]) -> memoryview:
     return memoryview(buffer.getvalue())
 
 
-def _expire(work: Work, first: date, done: Done) -> None:
-    old = [day for day in map(date.fromisoformat, scored_state(work)["days"]) if day < first]
+def _expire(work: Work, retained: list[date], done: Done) -> None:
+    """Remove what is older than the days that are retained: scores, and the profiles and tallies beside them."""
+    if not retained:
+        return
+    old = [day for day in map(date.fromisoformat, scored_state(work)["days"]) if day < retained[0]]
     for day in old:
-        for info in work.store.list(score_prefix(work.domain, day)):
+        beside = [f"{work.domain}/{folder}/" for folder in ("profile", "score/hosts", "score/entities")]
+        dated = [info for prefix in beside for info in work.store.list(prefix) if f"-{day.isoformat()}." in info.path]
+        for info in (*work.store.list(score_prefix(work.domain, day)), *dated):
             work.store.delete(info.path)
             done.count("score files expired", 1)
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from tocsin.detectors.outlier.features import FieldSpec, Normaliser, flow_fields
 from tocsin.detectors.outlier.rank import rank
 from tocsin.errors import ModelError, NotFoundError, SettingsError
 from tocsin.jobs.claims import claim
-from tocsin.jobs.lake import read_parquet, write_parquet
+from tocsin.jobs.lake import read_parquet, window, write_parquet
 from tocsin.jobs.sample import read_samples, sample_path, sampled
 from tocsin.jobs.served import attach_context, load_production
 from tocsin.jobs.work import ELSEWHERE, Done, Work
@@ -49,14 +49,10 @@ def train(work: Work, *, force: bool = False) -> Done:
 def sampled_protocols(work: Work) -> dict[str, list[date]]:
     """Return the protocols to work on, each with the sampled days that count, oldest first."""
     dates = sampled(work.store, work.domain)
-    if not dates:
-        return {}
-    first = max(dates) - timedelta(days=work.settings.features.sample_days - 1)
     days: dict[str, list[date]] = {}
-    for day, protocols in dates.items():
-        for proto in protocols:
-            if day >= first and work.wants(proto):
-                days.setdefault(proto, []).append(day)
+    for day in window(dates, work.settings.features.sample_days, work.clock.now()):
+        for proto in filter(work.wants, dates[day]):
+            days.setdefault(proto, []).append(day)
     return days
 
 

@@ -16,7 +16,7 @@ from tocsin.ledger import schema
 from tocsin.ledger.database import Database, clean
 from tocsin.ledger.migrations import migrate
 from tocsin.ledger.rows import Budget, Job, Label, Outcome, finding_row, to_finding, to_suppression
-from tocsin.records.finding import SEVERITIES, STATES, Finding, Severity, State
+from tocsin.records.finding import NOISE_BUDGET, SEVERITIES, STATES, Finding, Severity, State
 from tocsin.records.suppression import Suppression
 
 _CHUNK = 500
@@ -176,12 +176,14 @@ class Ledger:
     def findings_scopes(self, domain: str, day: date, min_severity: Severity) -> list[Finding]:
         """Return the findings that meet a day, whose records are to stay out of its sample.
 
-        What is suppressed or was labelled a false positive is normal, and so is not among them.
+        What a rule hides or was labelled a false positive is normal, and so is not among them; what only the noise
+        budget hides is.
         """
         start, end = _bounds(day)
-        where = _conditions(domain=domain, since=start, until=end, min_severity=min_severity)
+        where = _conditions(domain=domain, since=start, until=end, min_severity=min_severity, include_suppressed=True)
         columns = schema.findings.c
-        query = sa.select(schema.findings).where(*where, columns.state != "false_positive").order_by(columns.id)
+        shown = columns.suppressed_by.in_(("", NOISE_BUDGET))
+        query = sa.select(schema.findings).where(*where, shown, columns.state != "false_positive").order_by(columns.id)
         return self._findings(query)
 
     def set_suppressed(self, ids: Iterable[str], rule_id: str) -> int:

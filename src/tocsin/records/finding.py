@@ -14,6 +14,9 @@ Severity = Literal["info", "low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 
 State = Literal["new", "acknowledged", "in_progress", "true_positive", "false_positive", "closed"]
+NOISE_BUDGET = "noise-budget"
+"""What stands in `suppressed_by` of a finding that had to give way to higher scores of its day."""
+
 STATES: tuple[State, ...] = ("new", "acknowledged", "in_progress", "true_positive", "false_positive", "closed")
 
 

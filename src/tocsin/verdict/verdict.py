@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tocsin.clock import Clock
 from tocsin.errors import SinkError
-from tocsin.records.finding import Candidate, Finding, finding_id
+from tocsin.records.finding import NOISE_BUDGET, Candidate, Finding, finding_id
 from tocsin.records.suppression import Suppression
 from tocsin.settings import VerdictSettings
 from tocsin.sink import Sink
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from tocsin.ledger.ledger import Ledger
 
 log = logging.getLogger("tocsin.verdict")
-
-NOISE_BUDGET = "noise-budget"
-"""What stands in `suppressed_by` of a finding that had to give way to higher scores of its day."""
 
 
 @dataclass(frozen=True)

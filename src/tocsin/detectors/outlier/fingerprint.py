@@ -207,7 +207,7 @@ class FingerprintProfiles:
         """
         most, result = self.settings.max_fingerprints_per_host, []
         before = self.pairs("client").group_by("host").aggregate([("fingerprint", "count")])
-        known = dict(zip(before.column("host").to_pylist(), before.column("fingerprint_count").to_pylist(), strict=True))
+        known = {row["host"]: row["fingerprint_count"] for row in before.to_pylist()}
         index = day._indexes["client"]
         pairs = index.pairs.take(np.argsort(index.group, kind="stable"))
         for host, name, part in groups(index):
