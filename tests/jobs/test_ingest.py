@@ -341,3 +341,18 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     result = run(MemoryStore(), tmp_path / "conn.log")
     assert "is a pipe" in result.files[0].error
     assert result.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (zeek_log(3).encode("utf-16"), "it is UTF-16"),
+        (zeek_log(3).encode("utf-8-sig"), "byte order mark"),
+        (b"\x28\xb5\x2f\xfdgarbage", "zstd data is corrupt"),
+    ],
+)
+def test_a_file_in_another_coding_is_refused_with_a_remedy(tmp_path, data, words):
+    (tmp_path / "conn.log").write_bytes(data)
+    result = run(MemoryStore(), tmp_path / "conn.log")
+    assert words in result.files[0].error
+    assert not result.rows

@@ -1,5 +1,6 @@
 """Which files are meant by paths, folders and globs, and which source reads each."""
 
+import codecs
 import glob
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def choose_source(path: Path, settings: IngestSettings, format_name: str | None 
 
     Raises InputError when the file cannot be opened or nothing recognises it.
     """
-    head = Stream(path).head(HEAD_BYTES)
+    stream = Stream(path)
+    head = stream.head(HEAD_BYTES)
     if format_name:
         return make_source(format_name, settings), head
     for name in SOURCES:
@@ -80,11 +82,15 @@ def choose_source(path: Path, settings: IngestSettings, format_name: str | None 
         if names and {value for value in columns.values() if value.isidentifier()} <= names:
             return make_source(f"csv:{map_name}", settings), head
     if not head:
-        raise InputError(f"{path}: is empty")
+        raise InputError(f"{path}: {stream.warning or 'is empty'}")
     raise UnknownFormatError(f"{path}: is no log that is known ({', '.join(SOURCES)}){_hint(head)}")
 
 
 def _hint(head: bytes) -> str:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "; it is UTF-16: save it as UTF-8"
+    if head.startswith(codecs.BOM_UTF8):
+        return "; it begins with a byte order mark: save it as UTF-8 without one"
     line = first_line(head)
     if line.count(b"\t") > 5:
         return "; it looks like a Zeek log without its header (#fields)"

@@ -92,3 +92,9 @@ def test_sixth_version_addresses_are_told_apart() -> None:
 def test_no_flows_is_said_so() -> None:
     with pytest.raises(ModelError, match="no flows"):
         profile_day([])
+
+
+@pytest.mark.parametrize(("gap", "beats"), [(0.001, False), (7.2, True)])
+def test_a_burst_is_no_rhythm(gap: float, beats: bool) -> None:
+    rows = profile_day([flows(np.arange(60) * gap, "10.0.0.9", "203.0.113.1", 443, out=100)])
+    assert (_row(rows, "10.0.0.9")["beacon"] > 0) == beats

@@ -46,6 +46,9 @@ WEB_PORTS = (80, 443, 8080, 8443)
 ADMIN_PORTS = (22, 23, 135, 139, 445, 3389, 5900, 5985, 5986)
 """Services through which a host is administered, or taken over."""
 
+SHORTEST_BEAT_MS = 1_000
+"""Contacts that follow closer are one piece of work, not a rhythm."""
+
 LOOK_BYTES = 1_200
 """A connection of fewer bytes, both ways and with headers, has hardly got beyond the greeting."""
 
@@ -201,7 +204,7 @@ _BEACON = f"""
           FROM contacts LEFT JOIN beats ON contact = hash(s, d, proto, port) WHERE s_ours GROUP BY proto, port)
       USING (proto, port)
     CROSS JOIN (SELECT count(DISTINCT s) AS hosts FROM contacts WHERE s_ours)
-    WHERE s_ours AND gaps >= 10
+    WHERE s_ours AND gaps >= 10 AND gap_ms >= {SHORTEST_BEAT_MS}
 """
 
 # Each further host that goes to the same place makes it more likely to be a service than a drop.
