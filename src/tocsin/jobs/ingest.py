@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 1000
 MIB = 1 << 20
-READ_AHEAD = 5
+READ_AHEAD = 3
 """Parsed blocks that may wait while a piece is written."""
 Progress = Callable[[Path, int, int], None]
 """Called with the file, how far it is read (bytes of a log, rows of a table), and the rows so far."""

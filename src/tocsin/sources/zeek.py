@@ -73,12 +73,13 @@ class ZeekSource(LineSource):
                 stop = data.find(b"\n", start) + 1 or len(data)
                 header = _read_header(path, header, data[start:stop].rstrip(b"\r\n"))
             else:
-                found = data.find(b"\n#", start)
+                found = data.find(b"\n#", start) if data.find(b"#", start) >= 0 else -1  # one byte is found faster
                 stop = found + 1 if found >= 0 else len(data)
                 terminated = block.terminated or stop < len(data)
                 _check_fields(path, header, line)
                 titled.append((Block(block.offset + start, line, data[start:stop], terminated), header))
-            line += data.count(b"\n", start, stop)
+            if stop < len(data):
+                line += data.count(b"\n", start, stop)
             start = stop
         return titled, header
 
@@ -166,7 +167,7 @@ def _parse_text(piece: Piece) -> Parsed:
     if joined > 1:
         texts = _cut_last(texts, names[-joined:], unset)
     rows = Rows(table.num_rows)
-    escaped = b"\\x" in piece.data
+    escaped = b"\\" in piece.data
     for name, type_ in zip(names, types, strict=True):
         text = texts[name]
         if escaped and type_ in ("string", "enum"):

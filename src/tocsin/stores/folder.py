@@ -195,7 +195,7 @@ class FolderStore(Store):
 
 
 def _etag(data: bytes | memoryview) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def _info(entry: "os.DirEntry[str]", above: str) -> ObjectInfo:
