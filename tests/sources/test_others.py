@@ -196,3 +196,21 @@ def test_csv_duration_says_its_unit(tmp_path):
     path.write_text("stime,saddr,daddr,proto,dur\n2024-01-01 00:00:00,10.0.0.1,1.1.1.1,tcp,1.5\n")
     _, batches = rows(CsvSource(), path)
     assert batches[0].rejected[0].reason == "dur '1.5' is not a whole number of milliseconds"
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"),
+    [
+        ("2001:0DB8:0000:0000:0000:0000:0000:000A", "2001:db8::a"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("10.1.2.3", "10.1.2.3"),
+    ],
+)
+def test_a_host_has_one_name_however_its_address_is_written(tmp_path, written, spelled):
+    path = tmp_path / "six.csv"
+    lines = [f"2024-01-01 00:00:0{i},{address},1.1.1.1,tcp" for i, address in enumerate((written, spelled))]
+    path.write_text("\n".join(["stime,saddr,daddr,proto", *lines, ""]))
+    found, _ = rows(CsvSource(), path)
+    assert [row["saddr"] for row in found] == [spelled, spelled]
+    assert found[0]["community_id"] == found[1]["community_id"]

@@ -1,5 +1,6 @@
 """Foreign rows become flow records: typed, checked, completed, in order; bad rows are told by index and reason."""
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,26 @@ class Rows:
         return _in_order(self.columns)
 
     def check_addresses(self) -> None:
-        """Reject rows of protocols that have addresses when theirs are none."""
+        """Reject rows of protocols that have addresses when theirs are none; spell each IPv6 address in one way."""
         addressed = np.asarray(pc.fill_null(pc.is_in(self.columns["proto"], pa.array(_ADDRESSED)), fill_value=False))
         for name, parsed in zip(("saddr", "daddr"), self._parsed_addresses(), strict=True):
             for index in np.flatnonzero(addressed & (parsed.family == 0)).tolist():
                 self.reject(index, f"{shorten(self.columns[name][index].as_py())} is no IP address")
+        changed = [
+            self._spell(name, parsed) for name, parsed in zip(("saddr", "daddr"), self._parsed_addresses(), strict=True)
+        ]
+        if any(changed):
+            self._addresses = None
+
+    def _spell(self, name: str, parsed: "Addresses") -> bool:
+        """Write IPv6 addresses as RFC 5952 does: a host has one name whatever the sensor. Say whether any changed."""
+        is_six = pa.array(parsed.family == 6)
+        given = self.columns[name].filter(is_six).dictionary_encode()
+        spelled = pa.array([_spelled(text) for text in given.dictionary.to_pylist()], self.columns[name].type)
+        if spelled.equals(given.dictionary):
+            return False
+        self.columns[name] = pc.replace_with_mask(self.columns[name], is_six, spelled.take(given.indices))
+        return True
 
     def _parsed_addresses(self) -> "tuple[Addresses, Addresses]":
         from tocsin.kernels.addresses import parse_addresses
@@ -85,6 +101,14 @@ class Rows:
             keep[list(self.reasons)] = False
             self.columns = {name: column.filter(pa.array(keep)) for name, column in self.columns.items()}
             self.count = int(keep.sum())
+
+
+def _spelled(text: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        return text
+    return str(address.ipv4_mapped or address)
 
 
 def shorten(value: object) -> str:
