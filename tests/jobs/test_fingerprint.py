@@ -77,3 +77,10 @@ def test_a_damaged_lake_file_is_named(work):
     damaged.write_bytes(b"PAR1 no more")
     with pytest.raises(StoreError, match=r"flows\.parquet"):
         fingerprint_days(work)
+
+
+def test_a_day_of_a_wrong_clock_is_neither_judged_nor_learned(work):
+    put_day(work, date(2025, 1, 1), "own")
+    put_day(work, date(2099, 1, 1), "foreign")
+    assert fingerprint_days(work).counts["findings"] == 0
+    assert load_profiles(work.store, "default").days == ["2025-01-01"]

@@ -1,7 +1,7 @@
 """Fingerprint profiles from the lake: built from days, compared with a day, kept in the store."""
 
 from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from tocsin.detectors.outlier.fingerprint import HOST_COLUMN, FingerprintProfiles, load_profiles, save_profiles
 from tocsin.errors import InputError
-from tocsin.jobs.lake import digest, lake_days, read_objects
+from tocsin.jobs.lake import digest, lake_days, read_objects, window
 from tocsin.jobs.work import Done, Work
 from tocsin.store import ObjectInfo, read_json, update_json
 
@@ -66,7 +66,7 @@ def detect_fingerprints(work: Work, day: date | None = None) -> Done:
     """
     done = Done("fingerprint detect")
     present = lake_days(work.store, work.domain)
-    day = day or max(present, default=None)
+    day = day or max(wanted_days(work), default=None)
     if day is None or day not in present:
         raise InputError(
             f"the lake of {work.domain!r} has no flows of {day or 'any day'}; `tocsin ingest PATH…` fills it"
@@ -132,8 +132,7 @@ def wanted_days(work: Work, count: int | None = None, *, before: date | None = N
     present = [day for day in lake_days(work.store, work.domain) if before is None or day < before]
     if not present:
         return []
-    newest = max(present)
-    return [day for day in present if day > newest - timedelta(days=count or work.settings.fingerprint.history_days)]
+    return window(present, count or work.settings.fingerprint.history_days, work.clock.now())
 
 
 def _history(work: Work, day: date) -> FingerprintProfiles:
