@@ -14,7 +14,7 @@ import tocsin
 PACKAGE = Path(tocsin.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"errors", "clock"},
+    {"errors", "clock", "levels"},
     {"records", "kernels"},
     {"store", "source", "detector", "sink", "settings", "settings_file", "settings_keys"},
     {"stores", "sources", "detectors", "sinks", "ledger"},

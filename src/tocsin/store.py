@@ -5,6 +5,7 @@ compare-and-swap (`create` or `if_match`), so that several instances share one s
 """
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from datetime import datetime
 from typing import Any, BinaryIO, ClassVar
 
 from tocsin.errors import ConflictError, NotFoundError, StoreError
+from tocsin.levels import TRACE
+
+log = logging.getLogger(__name__)
 
 STORES = {
     "folder": "tocsin.stores.folder:FolderStore",
@@ -125,6 +129,8 @@ def update_json(
         try:
             store.put(path, data, create=etag is None, if_match=etag)
         except ConflictError:
+            log.log(TRACE, "another was faster at %s; reading it again", path)
             continue
+        log.log(TRACE, "%s state document %s", "made" if etag is None else "changed", path, extra={"bytes": len(data)})
         return changed
     raise ConflictError(f"{store.url(path)} changed {attempts} times while it was being written; try again")

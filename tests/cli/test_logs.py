@@ -3,15 +3,18 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tocsin.cli import cli
 from tocsin.cli.logs import LEVELS, ORDER, OURS, set_up_logs
 from tocsin.errors import SettingsError
 from tocsin.settings import LoggingSettings
+from tocsin.testing.logs import zeek_log
 
 log = logging.getLogger("tocsin.test")
 
@@ -71,3 +74,40 @@ def test_it_follows_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     log.warning("above the bars")
     assert "above the bars" in place.getvalue()
     assert not place.getvalue().startswith("{")
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., set[str]]:
+    """Run tocsin in a folder of its own, and return its log's lines: level and event."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tocsin.yaml").write_text("store: ./data\nlogging: {file: ./log}\n")
+    (tmp_path / "conn.log").write_text(zeek_log(3))
+
+    def run(*arguments: str) -> set[str]:
+        (tmp_path / "log").unlink(missing_ok=True)
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == 0, done.output
+        lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        return {f"{line['level']}: {line['event']}" for line in lines}
+
+    return run
+
+
+def test_v_tells_each_piece_of_work_and_no_more(told: Callable[..., set[str]]) -> None:
+    lines = told("-v", "ingest", "conn.log")
+    assert {"debug: reading conn.log", "debug: read conn.log: new"} <= lines
+    lines = told("-v", "sample")
+    assert {"debug: sampling 2018-12-21", "debug: sampled tcp of 2018-12-21", "debug: sampled 2018-12-21"} <= lines
+    assert not [line for line in lines if line.startswith("trace")]
+
+
+def test_vv_tells_each_object_too(told: Callable[..., set[str]]) -> None:
+    told("ingest", "conn.log")
+    lines = told("-vv", "sample")
+    assert "debug: sampled 2018-12-21" in lines
+    assert {
+        "trace: wrote default/sample/tcp/sample-2018-12-21.parquet",
+        "trace: made state document default/sample/.state.json",
+        "trace: read default/sample/.state.json",
+    } <= lines
+    assert any(line.startswith("trace: opened default/v2/year=2018/month=12/day=21/") for line in lines)

@@ -1,5 +1,6 @@
 """The pipeline from a lake to findings: every stage's artefacts, once, again, and with late files."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
@@ -54,6 +55,22 @@ def test_auto_leaves_every_artefact(work: Work, fill: Callable[..., None]) -> No
     assert (version.algorithm, version.dates, version.seed) == ("hbos", ["2025-01-06", "2025-01-07"], 0)
     assert version.rows > 1000
     assert [run.outcome for run in work.ledger.last_jobs(work.domain)] == ["ok"] * 7
+
+
+def test_debug_tells_each_piece_of_work(
+    work: Work, fill: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "tocsin.jobs")
+    fill(600)
+    auto(work)
+    told = {record.getMessage(): record for record in caplog.records if record.levelno == logging.DEBUG}
+    assert {
+        *(f"{doing} {DAY}" for doing in ("profiling", "profiled", "sampling", "sampled", "scoring", "scored")),
+        *(f"{job} of tcp {end}" for job in ("extract", "rank", "train") for end in ("begins", "done")),
+        "loaded model tcp v1",
+    } <= told.keys()
+    assert vars(told[f"scored {DAY}"])["rows"] == 600
+    assert vars(told[f"profiled {DAY}"])["seconds"] >= 0
 
 
 def test_every_flow_has_a_score_with_reasons(work: Work, fill: Callable[..., None]) -> None:

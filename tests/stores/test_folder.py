@@ -1,6 +1,7 @@
 """What only the folder store does: temporary files, locks, the disk's own errors."""
 
 import errno
+import logging
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tocsin.errors import ConflictError, StoreError
+from tocsin.levels import TRACE
 from tocsin.stores.folder import FolderStore
 from tocsin.testing.clock import FakeClock
 
@@ -81,3 +83,18 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path, path: str) -> 
     store.put("d/e", b"")
     with pytest.raises(StoreError, match="move it away"):
         store.put(path, b"")
+
+
+def test_each_object_that_is_touched_is_traced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    store = FolderStore(tmp_path)
+    store.put("a/b", b"12345")
+    assert not [record for record in caplog.records if record.levelno <= TRACE]
+    caplog.set_level(TRACE)
+    store.put("a/b", b"1234")
+    store.get("a/b")
+    store.open("a/b").close()
+    store.delete("a/b")
+    traced = [record for record in caplog.records if record.name == "tocsin.stores.folder"]
+    assert [record.getMessage() for record in traced] == ["wrote a/b", "read a/b", "opened a/b", "deleted a/b"]
+    assert [getattr(record, "bytes", 4) for record in traced] == [4] * 4

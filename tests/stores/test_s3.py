@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tocsin.errors import ConflictError, SettingsError, StoreError
+from tocsin.levels import TRACE
 from tocsin.stores.credentials import Credentials, find_credentials
 from tocsin.stores.s3 import PART_BYTES, S3Store
 from tocsin.testing.clock import FakeClock
@@ -208,3 +209,19 @@ def test_profiles_are_read(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not written as") as caught:
         find_credentials("work", None, None, here)
     assert "secret without" not in str(caught.value)
+
+
+def test_each_object_that_is_touched_is_traced(faulty_server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    store = a_store(faulty_server.url)
+    store.put("a/b", b"12345")
+    assert not [record for record in caplog.records if record.levelno <= TRACE]
+    caplog.set_level(TRACE)
+    store.put("a/b", b"1234")
+    store.get("a/b")
+    store.open("a/b").close()
+    store.delete("a/b")
+    traced = [record for record in caplog.records if record.name == "tocsin.stores.s3"]
+    assert [record.getMessage() for record in traced] == ["wrote a/b", "read a/b", "opened a/b", "deleted a/b"]
+    assert [getattr(record, "bytes", 4) for record in traced] == [4] * 4
+    assert SECRET not in caplog.text

@@ -8,9 +8,9 @@ from typing import IO, Any
 import structlog
 
 from tocsin.errors import SettingsError
+from tocsin.levels import TRACE
 from tocsin.settings import LoggingSettings
 
-TRACE = 5
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG, "trace": TRACE}
 ORDER = ("error", "warn", "info", "debug", "trace")
 OURS = "tocsin"

@@ -204,6 +204,8 @@ class _FileWork:
         elif state.etag is not None and self._is_read(source, path, state, seen, fileid):
             return
         before, state.reading = state.etag, reading(source)
+        begun = self.clock.monotonic()
+        log.debug("reading %s", path, extra={"format": source.name, "from": mark(state.position)})
         fresh = self._earlier(state)
         start = mark(state.position)
         for batches in self._pieces(source, path, state.position):
@@ -216,6 +218,9 @@ class _FileWork:
         if state.position is not None or before is not None:
             save_state(self.store, self.domain, state, self.clock.now())
             self._alias(source, path, state, fileid)
+        counts = {"rows": self.result.rows, "rejected": self.result.rejected, "skipped": self.result.skipped}
+        seconds = round(self.clock.monotonic() - begun, 2)
+        log.debug("read %s: %s", path, self.result.status, extra=counts | {"seconds": seconds})
 
     def _conclude(self, *, again: bool) -> None:
         found = bool(self.result.rows or self.result.rejected)
@@ -302,6 +307,7 @@ class _FileWork:
         state.position, state.pending = plan["until"], None
         save_state(self.store, self.domain, state, self.clock.now())
         self._count(table, rejects, skipped)
+        log.debug("wrote piece %s", piece, extra={"rows": table.num_rows, "rejected": rejects})
 
     def _count(self, table: pa.Table, rejected: int, skipped: int) -> None:
         self.result.rows += table.num_rows

@@ -4,6 +4,7 @@ Needs no model and goes first, so that what it finds stays out of the samples th
 with the profiles of the days before it (as it would have been live) and with the other hosts of the same day.
 """
 
+import logging
 import tempfile
 from datetime import date, timedelta
 from functools import partial
@@ -22,6 +23,8 @@ from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, wind
 from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.records.sql import connect
 from tocsin.store import ObjectInfo, read_json, update_json
+
+log = logging.getLogger(__name__)
 
 STATE_FORMAT = 1
 
@@ -71,7 +74,8 @@ def _stale(work: Work, day: date, objects: list[ObjectInfo]) -> bool:
 
 
 def _profile(work: Work, day: date, objects: list[ObjectInfo], done: Done) -> None:
-    limits = work.settings.limits
+    limits, begun = work.settings.limits, work.clock.monotonic()
+    log.debug("profiling %s", day, extra={"objects": len(objects)})
     home = work.settings.verdict.home_networks
     try:
         with tempfile.TemporaryDirectory(prefix="tocsin-", dir=limits.temp_dir) as spill:
@@ -81,8 +85,8 @@ def _profile(work: Work, day: date, objects: list[ObjectInfo], done: Done) -> No
         done.notes.append(f"{day}: {error}")
         _record(work, day, objects)
         return
-    detector = HostDetector()
-    detector.fit(_baseline(work, day))
+    detector, before = HostDetector(), _baseline(work, day)
+    detector.fit(before)
     scored = detector.score(profile)
     found = evidence(_flows(work, objects, ("flowid",)), candidates(detector, profile, scored))
     work.store.put(profile_path(work, day), write_parquet(profile))
@@ -92,6 +96,8 @@ def _profile(work: Work, day: date, objects: list[ObjectInfo], done: Done) -> No
     done.count("findings", judged.new)
     done.days.append(day)
     _record(work, day, objects)
+    counts = {"hosts": profile.num_rows, "days_before": len(before), "proposed": len(found), "new": judged.new}
+    log.debug("profiled %s", day, extra=counts | {"seconds": round(work.clock.monotonic() - begun, 2)})
 
 
 def _flows(work: Work, objects: list[ObjectInfo], more: tuple[str, ...] = ()) -> Any:

@@ -4,6 +4,7 @@ Bernoulli, row by row: a flow is kept when the hash of its id, keyed by date and
 Which rows are kept depends on nothing else: not on the order of files, their batches, the machine or the time.
 """
 
+import logging
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -20,6 +21,8 @@ from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.records.finding import Finding
 from tocsin.records.keys import hash_text, matches
 from tocsin.store import ObjectInfo, Store, read_json, update_json
+
+log = logging.getLogger(__name__)
 
 STATE_FORMAT = 1
 
@@ -164,7 +167,8 @@ def _stale(work: Work, day: date, objects: list[ObjectInfo]) -> bool:
 
 
 def _sample_day(work: Work, day: date, objects: list[ObjectInfo], done: Done, held: Claim) -> None:
-    settings = work.settings.sampling
+    settings, begun = work.settings.sampling, work.clock.monotonic()
+    log.debug("sampling %s", day, extra={"objects": len(objects)})
     excluded = _Excluded(work, day)
     samples: dict[str, ProtocolSample] = {}
     for batch in read_objects(work.store, objects):
@@ -190,11 +194,13 @@ def _sample_day(work: Work, day: date, objects: list[ObjectInfo], done: Done, he
             "excluded": sample.excluded,
             "percent": round(sample.percent(), 4),
         }
+        log.debug("sampled %s of %s", proto, day, extra=entry[proto])
         done.count("flows seen", sample.rows)
         done.count("flows sampled", table.num_rows)
         done.count("flows left out", sample.excluded)
     done.days.append(day)
     _record(work, day, entry, digest(objects))
+    log.debug("sampled %s", day, extra={"seconds": round(work.clock.monotonic() - begun, 2)})
 
 
 def _record(work: Work, day: date, entry: dict[str, Any], inputs: str) -> None:

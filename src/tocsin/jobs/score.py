@@ -4,6 +4,7 @@ The score file of a lake object is named after it, so that a run after a kill wr
 is put last; it says which objects were scored, so that late files are noticed, and up to when there are scores.
 """
 
+import logging
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ from tocsin.records.finding import rfc3339
 from tocsin.store import ObjectInfo, read_json, update_json
 from tocsin.verdict.entities import FlowEntities
 from tocsin.verdict.severity import Cutoffs
+
+log = logging.getLogger(__name__)
 
 STATE_FORMAT = 1
 
@@ -144,15 +147,20 @@ class _Day:
     def score(self, objects: list[ObjectInfo], *, again: bool) -> None:
         """Score these objects, write what is missing, raise findings, and note that it is done."""
         new = {info.path for info in (objects if again else _unscored(self._work, self._day, objects))}
+        begun = self._work.clock.monotonic()
+        log.debug("scoring %s", self._day, extra={"objects": len(objects), "to_write": len(new)})
         with ThreadPoolExecutor(self._work.settings.limits.threads) as pool:
             counts = list(pool.map(lambda info: self._object(info, write=info.path in new), objects))
         self._held.renew()
-        judged = self._work.verdict.judge(self._entities.candidates())
+        candidates = self._entities.candidates()
+        judged = self._work.verdict.judge(candidates)
         self._work.store.put(entities_path(self._work, self._day), write_parquet(self._entities.tally()))
         self._done.count("flows scored", sum(counts))
         self._done.count("findings", judged.new)
         self._done.days.append(self._day)
         self._record(objects, sum(counts))
+        told = {"rows": sum(counts), "proposed": len(candidates), "new": judged.new}
+        log.debug("scored %s", self._day, extra=told | {"seconds": round(self._work.clock.monotonic() - begun, 2)})
 
     def _object(self, info: ObjectInfo, *, write: bool) -> int:
         rows = 0
@@ -175,6 +183,7 @@ class _Day:
         if tables:
             path = score_path(self._work.domain, self._day, info.path, self._work.part)
             self._work.store.put(path, _write(tables))
+        log.debug("scored %s", info.path, extra={"rows": rows, "written": bool(tables)})
         return rows
 
     def _reach(self, flows: pa.Table) -> None:

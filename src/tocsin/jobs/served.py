@@ -1,5 +1,7 @@
 """The models that are served: loaded from the registry, with what the hybrid algorithm looks up beside them."""
 
+import logging
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -10,6 +12,8 @@ from tocsin.jobs.work import Work
 from tocsin.lifecycle.model import Model, restore
 from tocsin.lifecycle.registry import Registry
 
+log = logging.getLogger(__name__)
+
 
 def load_production(work: Work, registry: Registry, proto: str) -> Model | None:
     """Return the model that is served for a protocol, or None. Raises ModelError when it cannot be restored."""
@@ -17,7 +21,10 @@ def load_production(work: Work, registry: Registry, proto: str) -> Model | None:
     if version is None:
         return None
     detector = attach_context(work, OutlierDetector(version.algorithm, top_reasons=work.settings.scoring.top_reasons))
-    return restore(registry.load(proto, version), detector, version.name)
+    model = restore(registry.load(proto, version), detector, version.name)
+    told = {"algorithm": version.algorithm, "rows": version.rows, "dates": len(version.dates)}
+    log.debug("loaded model %s %s", proto, version.name, extra=told)
+    return model
 
 
 def attach_context(work: Work, detector: OutlierDetector) -> OutlierDetector:

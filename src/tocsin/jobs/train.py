@@ -5,6 +5,7 @@ Each stage leaves its artefact in the store for the next: normalisation tables, 
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -26,6 +27,8 @@ from tocsin.lifecycle.model import Model
 from tocsin.lifecycle.registry import Fitted, Registry
 from tocsin.store import read_json, update_json
 from tocsin.verdict.calibration import Calibration
+
+log = logging.getLogger(__name__)
 
 
 def extract(work: Work) -> Done:
@@ -97,7 +100,11 @@ def _each_protocol(work: Work, job: str, piece: Callable[[Work, str, Done], None
                 part.count(ELSEWHERE, 1)
                 part.notes.append(f"{proto}: another instance does this")
             elif not work.stop.is_set():
+                begun = work.clock.monotonic()
+                log.debug("%s of %s begins", job, proto, extra={"days": len(protocols[proto])})
                 piece(work, proto, part)
+                told = part.counts | {"seconds": round(work.clock.monotonic() - begun, 2)}
+                log.debug("%s of %s done", job, proto, extra=told)
         return part
 
     workers = work.settings.limits.threads if work.settings.parallel_protocols else 1

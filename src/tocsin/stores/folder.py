@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import uuid
 import zlib
@@ -14,7 +15,10 @@ from typing import BinaryIO
 
 from tocsin.clock import Clock, SystemClock
 from tocsin.errors import ConflictError, NotFoundError, StoreError
+from tocsin.levels import TRACE
 from tocsin.store import ObjectInfo, Store, Stored, check_path, folder_prefix
+
+log = logging.getLogger(__name__)
 
 # Names that the store keeps for itself; an object's own name may begin with a dot, such as .state.json.
 RESERVED = ".tocsin-"
@@ -60,6 +64,7 @@ class FolderStore(Store):
         """Return an object. Raises NotFoundError, StoreError."""
         with self._errors("read", path):
             data = self._place(path).read_bytes()
+        log.log(TRACE, "read %s", path, extra={"bytes": len(data)})
         return Stored(data, _etag(data))
 
     def put(self, path: str, data: bytes | memoryview, *, create: bool = False, if_match: str | None = None) -> str:
@@ -73,6 +78,7 @@ class FolderStore(Store):
             finally:
                 temporary.unlink(missing_ok=True)
             _sync_folder(place.parent)
+        log.log(TRACE, "wrote %s", path, extra={"bytes": memoryview(data).nbytes})
         return _etag(data)
 
     def list(self, prefix: str) -> list[ObjectInfo]:
@@ -86,6 +92,7 @@ class FolderStore(Store):
         place = self._place(path)
         with self._errors("delete", path), suppress(*_ABSENT), self._lock(path):
             place.unlink()
+            log.log(TRACE, "deleted %s", path)
         for folder in place.parents:
             if folder == self.root:
                 break
@@ -97,7 +104,9 @@ class FolderStore(Store):
     def open(self, path: str) -> BinaryIO:
         """Open an object for random-access reads. Raises NotFoundError, StoreError."""
         with self._errors("open", path):
-            return self._place(path).open("rb")
+            file = self._place(path).open("rb")
+        log.log(TRACE, "opened %s", path, extra={"bytes": os.fstat(file.fileno()).st_size})
+        return file
 
     def url(self, path: str) -> str:
         """Return the file's path."""

@@ -17,6 +17,7 @@ from obstore.store import S3Store as Client
 
 from tocsin.clock import Clock, SystemClock
 from tocsin.errors import ConflictError, NotFoundError, SettingsError, StoreError
+from tocsin.levels import TRACE
 from tocsin.store import ObjectInfo, Store, Stored, check_path, folder_prefix
 from tocsin.stores.credentials import find_credentials
 from tocsin.stores.ranges import BUFFER_BYTES, RangeFile
@@ -104,6 +105,7 @@ class S3Store(Store):
         if data is None:
             starts = range(0, size, PART_BYTES)
             data = b"".join(self._read(path, start, min(start + PART_BYTES, size), etag) for start in starts)
+        log.log(TRACE, "read %s", path, extra={"bytes": size})
         return Stored(data, etag)
 
     def put(self, path: str, data: bytes | memoryview, *, create: bool = False, if_match: str | None = None) -> str:
@@ -132,7 +134,9 @@ class S3Store(Store):
                 return etag
             return str(done["e_tag"])
 
-        return self._call("write", path, attempt)
+        etag = self._call("write", path, attempt)
+        log.log(TRACE, "wrote %s", path, extra={"bytes": body.nbytes})
+        return etag
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         """Return the objects below a folder, sorted by path."""
@@ -146,6 +150,7 @@ class S3Store(Store):
             self._call("delete", path, lambda _: obstore.delete(self._client, path))
         except NotFoundError:
             return
+        log.log(TRACE, "deleted %s", path)
 
     def open(self, path: str) -> BinaryIO:
         """Open an object for random-access reads. Raises NotFoundError, StoreError.
@@ -155,6 +160,7 @@ class S3Store(Store):
         """
         check_path(path)
         size, etag, tail = self._call("open", path, lambda _: self._tail(path))
+        log.log(TRACE, "opened %s", path, extra={"bytes": size})
         file = RangeFile(size, tail, lambda start, end: self._read(path, start, end, etag), largest=PART_BYTES)
         return io.BufferedReader(file, BUFFER_BYTES)
 
@@ -169,7 +175,9 @@ class S3Store(Store):
         return size, str(result.meta["e_tag"]), bytes(result.bytes()) if size <= PART_BYTES else None
 
     def _read(self, path: str, start: int, end: int, etag: str) -> bytes:
-        return self._call("read", path, lambda _: self._range(path, start, end, etag))
+        data = self._call("read", path, lambda _: self._range(path, start, end, etag))
+        log.log(TRACE, "read a part of %s", path, extra={"start": start, "bytes": len(data)})
+        return data
 
     def _range(self, path: str, start: int, end: int, etag: str) -> bytes:
         try:
