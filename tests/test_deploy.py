@@ -46,10 +46,24 @@ def test_a_unit_starts_commands_that_exist(path):
 def test_compose_names_commands_and_settings_that_exist():
     text = (PROJECT / "deploy" / "compose.yaml").read_text()
     services = yaml.safe_load(text)["services"]
-    assert {"tocsin", "ingest", "postgres", "s3"} == set(services)
+    assert {"tocsin", "ingest", "postgres", "s3", "bucket"} == set(services)
     assert services["tocsin"]["command"][0] in COMMANDS
     assert services["ingest"]["command"][0] in COMMANDS
     assert set(re.findall(r"TOCSIN_[A-Z0-9_]+(?=:\s)", text)) <= VARIABLES
+
+
+def test_compose_tells_daemon_and_follower_the_same_store():
+    text = (PROJECT / "deploy" / "compose.yaml").read_text()
+    chosen = re.sub(r"^  # (?=[A-Z_0-9]+: )", "  ", text, flags=re.MULTILINE)
+    services = yaml.safe_load(chosen)["services"]
+    told = [services[name]["environment"] for name in ("tocsin", "ingest")]
+    for name in ("TOCSIN_LEDGER_FILE", "TOCSIN_STORE", "TOCSIN_S3__ENDPOINT", "AWS_SECRET_ACCESS_KEY"):
+        assert told[0][name] == told[1][name]
+    bucket = told[0]["TOCSIN_STORE"].removeprefix("s3://").partition("/")[0]
+    assert services["bucket"]["command"][-1] == f"s3/{bucket}"
+    password = services["s3"]["environment"]["MINIO_ROOT_PASSWORD"]
+    assert told[0]["AWS_SECRET_ACCESS_KEY"] == password
+    assert password in services["bucket"]["environment"]["MC_HOST_s3"]
 
 
 def test_the_image_installs_what_is_locked_and_is_not_root():
