@@ -196,3 +196,7 @@ def test_variables_are_named_after_keys():
 
 def test_no_file_has_no_lines():
     assert read_settings_file(None).place("store") is None
+
+
+def test_a_part_that_holds_itself_is_refused():
+    assert failing("store: ./data\nsinks: &a [*a]\n") == ["tocsin.yaml: a part of it holds itself, or too many others"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tocsin.clock import Clock, SystemClock
+from tocsin.errors import StoreError
 from tocsin.settings import Settings, read_secret
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ class App:
         """The local folder for what is not in the store: the folder store itself, or ./tocsin-data beside S3."""
         remote = self.settings.store.startswith("s3://") or bool(self.settings.s3.bucket)
         home = Path("./tocsin-data") if remote else Path(self.settings.store)
-        home.mkdir(parents=True, exist_ok=True)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{home}: {error.strerror}; `store` must be a folder that can be made") from error
         return home
 
     @cached_property

@@ -43,6 +43,8 @@ def read_settings_file(path: Path | None) -> SettingsFile:
     try:
         values = yaml.safe_load(text)
         lines = dict(_lines(path, yaml.compose(text, Loader=yaml.SafeLoader)))
+    except RecursionError as error:
+        raise SettingsError(f"{path}: a part of it holds itself, or too many others") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}: column {mark.column + 1}" if mark else str(path)

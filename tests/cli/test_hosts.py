@@ -77,3 +77,23 @@ def test_chooses_days():
 def test_nothing_yet():
     assert "No host scores yet" in run()
     assert json.loads(run("--json")) == []
+
+
+def test_a_damaged_table_is_named_with_the_remedy():
+    write("2025-01-06", ("10.0.0.1", 9.0, 99.9, []))
+    table = next(Path("data").rglob("hosts-*.parquet"))
+    table.write_bytes(table.read_bytes()[:60])
+    done = CliRunner().invoke(cli, ["hosts"])
+    assert done.exit_code == 4
+    assert "hosts-2025-01-06.parquet is no readable Parquet file" in done.output
+    assert "tocsin auto" in done.output
+
+
+def test_a_store_that_is_a_file_is_refused():
+    Path("data").write_text("")
+    done = CliRunner().invoke(cli, ["status"])
+    assert done.exit_code in (4, 5)
+    assert "Traceback" not in done.output
+    done = CliRunner().invoke(cli, ["auto"])
+    assert done.exit_code == 4
+    assert "`store` must be a folder that can be made" in " ".join(done.output.split())

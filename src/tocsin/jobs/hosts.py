@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from tocsin.jobs.lake import read_parquet
 from tocsin.records.finding import Reason, rfc3339
 from tocsin.store import Store
 
@@ -69,9 +68,7 @@ def rank_hosts(store: Store, paths: dict[date, list[str]]) -> list[HostRank]:
     by_host: dict[str, dict[date, dict[str, Any]]] = {}
     for day, objects in sorted(paths.items()):
         for path in objects:
-            with store.open(path) as handle:
-                table = pq.read_table(handle)
-            for row in table.to_pylist():
+            for row in read_parquet(store, path).to_pylist():
                 known = by_host.setdefault(row["host"], {})
                 # Instances limited to protocols write a table each; of a day the stronger one counts.
                 if day not in known or row["raw"] > known[day]["raw"]:

@@ -97,9 +97,14 @@ def write_parquet(table: pa.Table) -> bytes:
 
 
 def read_parquet(store: Store, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a whole (small) Parquet object. Raises NotFoundError."""
-    with store.open(path) as handle:
-        return pq.read_table(handle, columns=list(columns) if columns else None, partitioning=None)
+    """Return a whole (small) Parquet object. Raises NotFoundError, StoreError naming it when it is damaged."""
+    try:
+        with store.open(path) as handle:
+            return pq.read_table(handle, columns=list(columns) if columns else None, partitioning=None)
+    except pa.ArrowInvalid as error:
+        raise StoreError(
+            f"{store.url(path)} is no readable Parquet file ({error}); remove it, and have it made again: tocsin auto"
+        ) from error
 
 
 def _canonical(table: pa.Table, path: str, first_row: int, *, with_id: bool) -> pa.Table:
