@@ -160,7 +160,9 @@ class ScoringSettings(_Section):
 
     interval_s: float = _key(300.0, "pause between looks of `score --continuous`", unit="seconds", gt=0, le=86_400)
     in_run: bool = _key(True, "the daemon scores too, after each training")
-    retention_days: int = _key(30, "days of score files kept", unit="days", ge=1, le=3650)
+    retention_days: int = _key(
+        30, "days of flow scores, host profiles and host scores kept", unit="days", ge=1, le=3650
+    )
     top_reasons: int = _key(3, "reasons kept with each scored flow", ge=1, le=16)
     min_score: Percent = _key(0.0, "flows that score lower are left out of the score files")
     reputation_file: LocalPath | None = _key(
@@ -194,7 +196,9 @@ class VerdictSettings(_Section):
     noise_budget: int = _key(
         20, "most new findings a day a detector; the highest scores are kept, the rest counted", ge=1
     )
-    warm_up_rows: int = _key(200, "records a detector has seen before its scores make findings", unit="records", ge=0)
+    warm_up_rows: int = _key(
+        200, "rows a protocol's model has learned from before its scores make findings", unit="records", ge=0
+    )
     home_networks: list[str] = _key(
         ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"],
         "networks that are ours, besides those seen",
