@@ -47,7 +47,12 @@ class Buckets:
             return buckets, columns.network_text(values, self.ipv4_prefix, self.ipv6_prefix)
         if self.kind == "category":
             return buckets, ["" if value is None else str(value) for value in values.to_pylist()]
-        return buckets, [f"{bucket:02d}:00 UTC" if self.kind == "time_of_day" else str(bucket) for bucket in buckets]
+        return buckets, [self._name(int(bucket)) for bucket in buckets]
+
+    def _name(self, bucket: int) -> str:
+        if self.kind == "time_of_day":
+            return f"{bucket:02d}:00 UTC"
+        return f"{bucket} or above" if bucket == columns.EPHEMERAL else str(bucket)
 
     def _numbers(self, column: pa.ChunkedArray) -> tuple[np.ndarray, Any]:
         if self.kind == "port":

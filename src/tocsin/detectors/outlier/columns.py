@@ -48,11 +48,15 @@ def text_buckets(column: pa.ChunkedArray, modulus: int, seed: int) -> tuple[np.n
     return _set_null(buckets, column, modulus), column
 
 
+EPHEMERAL = 32768
+"""First of the ports that systems hand out by turns (RFC 6056, section 2.1): which one it was says nothing."""
+
+
 def port_buckets(column: pa.ChunkedArray) -> np.ndarray:
-    """Return (n,) int64 ports, 65536 where there is none."""
+    """Return (n,) int64 ports, 65536 where there is none; all from EPHEMERAL on are one."""
     values = numbers(column).astype(np.float64)
     valid = (values >= 0) & (values < 65536)
-    return np.where(valid, values, 65536).astype(np.int64)
+    return np.where(valid, np.minimum(values, EPHEMERAL), 65536).astype(np.int64)
 
 
 def address_buckets(
