@@ -6,7 +6,7 @@ Each stage leaves its artefact in the store for the next: normalisation tables, 
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
@@ -118,8 +118,9 @@ def _each_protocol(work: Work, job: str, piece: Callable[[Work, str, Done], None
     return done
 
 
-def _samples(work: Work, proto: str) -> list[pa.Table]:
-    return list(read_samples(work.store, work.domain, proto, sampled_protocols(work)[proto]))
+def _samples(work: Work, proto: str) -> Iterator[pa.Table]:
+    """Yield a protocol's samples day by day, so that memory does not grow with the days."""
+    return read_samples(work.store, work.domain, proto, sampled_protocols(work)[proto])
 
 
 def _once(stage: str, piece: Callable[[Work, str, Done], None]) -> Callable[[Work, str, Done], None]:
@@ -193,8 +194,8 @@ def _selected(work: Work, proto: str) -> set[str] | None:
 def _train(work: Work, proto: str, done: Done, *, force: bool) -> None:
     settings = work.settings
     days = sampled_protocols(work)[proto]
-    samples = _samples(work, proto)
-    rows = sum(table.num_rows for table in samples)
+    state = sampled(work.store, work.domain, proto)
+    rows = sum(state[day][proto]["sampled"] for day in days)
     registry = Registry(work.store, work.domain, keep_versions=settings.training.keep_versions)
     inputs = _inputs(work, proto, days)
     if not force and any(version.inputs == inputs for version in registry.versions(proto)[:1]):
@@ -205,21 +206,8 @@ def _train(work: Work, proto: str, done: Done, *, force: bool) -> None:
         done.notes.append(f"{proto}: {rows} sampled rows are too few to learn from")
         return
     fields = chosen_fields(work, _selected(work, proto))
-    detector = OutlierDetector(
-        settings.training.algorithm,
-        fields=fields,
-        num_bins=settings.features.num_bins,
-        histogram_type=settings.features.histogram_type,
-        ipv4_prefix=settings.features.ipv4_prefix,
-        ipv6_prefix=settings.features.ipv6_prefix,
-        ip_hash_modulus=settings.features.ip_hash_modulus,
-        seed=settings.training.seed,
-        normaliser=load_normaliser(work, proto),
-    )
-    detector = attach_context(work, detector)
-    detector.fit(samples)
-    model = Model(detector, Calibration.fit(np.concatenate([detector.score(table).raw for table in samples])))
-    unusual = _unusual_percent(served, samples, settings.verdict.high)
+    detector = _new_detector(work, proto, fields).fit(_samples(work, proto))
+    model, unusual = _calibrated(detector, _samples(work, proto), served, settings.verdict.high)
     why = "" if force else _objection(work, len(days), rows, unusual)
     verdict = "rejected" if why and served is not None else "good"
     fitted = Fitted(
@@ -251,12 +239,38 @@ def _inputs(work: Work, proto: str, days: list[date]) -> str:
     return hashlib.blake2b(json.dumps([samples, shape], sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
-def _unusual_percent(served: Model | None, samples: list[pa.Table], cutoff: float) -> float:
-    """Return how much of the new sample, in percent, the served model scores at `cutoff` or above; 0 without one."""
-    if served is None:
-        return 0.0
-    scores = np.concatenate([served.calibration.score(served.detector.score(table).raw) for table in samples])
-    return 100.0 * float((scores >= cutoff).mean())
+def _new_detector(work: Work, proto: str, fields: list[FieldSpec]) -> OutlierDetector:
+    """Return an unfitted detector as the settings want it."""
+    features, training = work.settings.features, work.settings.training
+    detector = OutlierDetector(
+        training.algorithm,
+        fields=fields,
+        num_bins=features.num_bins,
+        histogram_type=features.histogram_type,
+        ipv4_prefix=features.ipv4_prefix,
+        ipv6_prefix=features.ipv6_prefix,
+        ip_hash_modulus=features.ip_hash_modulus,
+        seed=training.seed,
+        normaliser=load_normaliser(work, proto),
+    )
+    return attach_context(work, detector)
+
+
+def _calibrated(
+    detector: OutlierDetector, samples: Iterable[pa.Table], served: Model | None, cutoff: float
+) -> tuple[Model, float]:
+    """Calibrate a detector on its own sample.
+
+    Returns the model, and how much of the sample, in percent, the served model scores at `cutoff` or above (0 without
+    one).
+    """
+    raw, unusual = [], 0
+    for table in samples:
+        raw.append(detector.score(table).raw)
+        if served is not None:
+            unusual += int((served.calibration.score(served.detector.score(table).raw) >= cutoff).sum())
+    scores = np.concatenate(raw)
+    return Model(detector, Calibration.fit(scores)), 100.0 * unusual / len(scores)
 
 
 def _objection(work: Work, days: int, rows: int, unusual: float) -> str:

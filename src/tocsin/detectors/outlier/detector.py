@@ -114,12 +114,12 @@ class OutlierDetector(BatchDetector):
         """What is learned of each field."""
         return self._normaliser
 
-    def fit(self, batches: Iterable[pa.Table]) -> "OutlierDetector":
-        """Learn what is normal, reading every batch once.
+    def fit(self, batches: Iterable[pa.Table] | pa.Table) -> "OutlierDetector":
+        """Learn what is normal, reading every batch once; a table by itself is one batch.
 
         Raises ModelError when there are fewer than two rows, or when none of the fields is in them.
         """
-        sample = self._read(batches)
+        sample = self._read([batches] if isinstance(batches, pa.Table) else batches)
         if sample.num_rows < MIN_ROWS:
             raise ModelError(f"{sample.num_rows} rows are too few to learn from; at least {MIN_ROWS} are needed")
         self._fitted = ALGORITHMS[self.algorithm].fit(self._normaliser, sample, self._seed)
