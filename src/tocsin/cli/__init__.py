@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+LISTING = "tocsin.listing"
+"""Set while nothing but the list of commands is wanted."""
+
+
 class LazyGroup(click.RichGroup):
     """A group that imports a command's file when the command is run or its own help is asked for."""
 
@@ -48,11 +52,19 @@ class LazyGroup(click.RichGroup):
         if cmd_name not in COMMANDS:
             return None
         target, _, line = COMMANDS[cmd_name]
-        if ctx.params.get("listing") or _asks_for_group_help(sys.argv[1:]):
+        if ctx.meta.get(LISTING):
             return click.Command(cmd_name, short_help=line, help=line)
         module, _, attribute = target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return _with_verbosity(command)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """List the commands without importing any of them."""
+        ctx.meta[LISTING] = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            del ctx.meta[LISTING]
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and end with one line and an exit code where tocsin itself knows what is wrong."""
@@ -61,11 +73,6 @@ class LazyGroup(click.RichGroup):
         except TocsinError as error:
             click.echo(f"tocsin: {error}", err=True)
             sys.exit(error.exit_code)
-
-
-def _asks_for_group_help(arguments: list[str]) -> bool:
-    """Say whether nothing but the list of commands is wanted, so that none of them needs to be imported."""
-    return not arguments or (arguments[-1] in ("--help", "-h") and not COMMANDS.keys() & set(arguments))
 
 
 def _with_verbosity(command: click.Command) -> click.Command:
