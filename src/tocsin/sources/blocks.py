@@ -17,7 +17,8 @@ LINE_BYTES = 16 << 20
 """A file with a longer line is no log."""
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_PLAIN_PIECE, _PACKED_PIECE = 1 << 20, 1 << 15
+_PLAIN_PIECE, _PACKED_PIECE = 1 << 20, 1 << 18
+_STEP = 256
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -76,10 +77,12 @@ class Stream:
         unpacker, begun = fresh(), False
         for packed in _read(file, _PACKED_PIECE):
             while packed:
+                before = unpacker.copy() if name == "gzip" else None
                 try:
                     data = unpacker.decompress(packed)
                 except (zlib.error, zstandard.ZstdError) as error:
                     self.warning = f"{name} data is corrupt ({error})"
+                    yield from _up_to_the_break(before, packed)
                     return
                 begun = True
                 if data:
@@ -90,6 +93,15 @@ class Stream:
                     packed = packed.lstrip(b"\0")  # tape padding
         if begun:
             self.warning = f"{name} data breaks off"
+
+
+def _up_to_the_break(unpacker: Any, packed: bytes) -> Iterator[bytes]:
+    """Yield what comes before the damage: a failing call gives nothing, so go on in small steps."""
+    for start in range(0, len(packed) if unpacker else 0, _STEP):
+        try:
+            yield unpacker.decompress(packed[start : start + _STEP])
+        except zlib.error:
+            return
 
 
 def _read(file: BinaryIO, size: int) -> Iterator[bytes]:
