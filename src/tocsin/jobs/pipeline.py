@@ -8,7 +8,6 @@ from itertools import chain, repeat
 from typing import Literal
 
 from tocsin.errors import TocsinError
-from tocsin.jobs.claims import claim
 from tocsin.jobs.fingerprint import fingerprint_days
 from tocsin.jobs.lake import lake_days
 from tocsin.jobs.process import owner_is_gone
@@ -43,9 +42,7 @@ def alone(name: str, call: Callable[[Work], Done]) -> Job:
     """Make a job that one instance does at a time: each of its days is judged by the days before it."""
 
     def only(work: Work) -> Done:
-        path = f"{work.domain}/claims/{name}-{work.part}.json"
-        expiry_s = work.settings.limits.claim_expiry_s
-        with claim(work.store, path, owner=work.owner, clock=work.clock, expiry_s=expiry_s) as held:
+        with work.claim(f"{name}-{work.part}") as held:
             if held is not None:
                 return call(work)
         return Done(name, {ELSEWHERE: 1}, notes=["another instance does this"])

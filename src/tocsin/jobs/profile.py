@@ -18,7 +18,6 @@ from tocsin.detectors.outlier.host_findings import candidates, evidence, host_ta
 from tocsin.detectors.outlier.hosts import HostDetector
 from tocsin.detectors.outlier.profiles import COLUMNS, profile_day
 from tocsin.errors import ModelError, NotFoundError
-from tocsin.jobs.claims import claim
 from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, window, write_parquet
 from tocsin.jobs.work import ELSEWHERE, Done, Work
 from tocsin.records.sql import connect
@@ -54,10 +53,7 @@ def profile_days(work: Work, *, before: date | None = None) -> Done:
         if work.stop.is_set():
             break
         work.progress("profile", number, len(wanted))
-        path = f"{work.domain}/claims/profile-{day.isoformat()}-{work.part}.json"
-        with claim(
-            work.store, path, owner=work.owner, clock=work.clock, expiry_s=work.settings.limits.claim_expiry_s
-        ) as held:
+        with work.claim(f"profile-{day.isoformat()}-{work.part}") as held:
             if held is None:
                 done.count(ELSEWHERE, 1)
                 done.notes.append(f"{day}: another instance is profiling it")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.errors import NotFoundError
-from tocsin.jobs.claims import Claim, claim
+from tocsin.jobs.claims import Claim
 from tocsin.jobs.lake import digest, lake_days, read_objects, read_parquet, window, write_parquet
 from tocsin.jobs.scores import high_flows
 from tocsin.jobs.work import ELSEWHERE, Done, Work
@@ -58,10 +58,7 @@ def sample_days(work: Work, *, dates: list[date] | None = None, before: date | N
         work.progress("sample", number, len(wanted))
         if not dates and not _stale(work, day, days[day]):
             continue
-        path = f"{work.domain}/claims/sample-{day.isoformat()}-{work.part}.json"
-        with claim(
-            work.store, path, owner=work.owner, clock=work.clock, expiry_s=work.settings.limits.claim_expiry_s
-        ) as held:
+        with work.claim(f"sample-{day.isoformat()}-{work.part}") as held:
             if held is None:
                 done.count(ELSEWHERE, 1)
                 done.notes.append(f"{day}: another instance is sampling it")

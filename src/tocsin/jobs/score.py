@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from tocsin.detectors.outlier.detector import MIN_ROWS
 from tocsin.errors import NotFoundError
-from tocsin.jobs.claims import Claim, claim
+from tocsin.jobs.claims import Claim
 from tocsin.jobs.lake import lake_days, read_object, read_parquet, window, write_parquet
 from tocsin.jobs.sample import sampled
 from tocsin.jobs.scores import score_batch, score_path, score_prefix, state_path
@@ -54,9 +54,7 @@ def score_days(work: Work, *, dates: list[date] | None = None, since: datetime |
         if work.stop.is_set():
             break
         work.progress("score", number, len(wanted))
-        path = f"{work.domain}/claims/score-{day.isoformat()}-{work.part}.json"
-        expiry_s = work.settings.limits.claim_expiry_s
-        with claim(work.store, path, owner=work.owner, clock=work.clock, expiry_s=expiry_s) as held:
+        with work.claim(f"score-{day.isoformat()}-{work.part}") as held:
             if held is None:
                 done.count(ELSEWHERE, 1)
                 done.notes.append(f"{day}: another instance is scoring it")

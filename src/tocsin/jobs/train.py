@@ -18,7 +18,6 @@ from tocsin.detectors.outlier.detector import MIN_ROWS, OutlierDetector
 from tocsin.detectors.outlier.features import FieldSpec, Normaliser, flow_fields
 from tocsin.detectors.outlier.rank import rank
 from tocsin.errors import ModelError, NotFoundError, SettingsError
-from tocsin.jobs.claims import claim
 from tocsin.jobs.lake import read_parquet, window, write_parquet
 from tocsin.jobs.sample import read_samples, sample_path, sampled
 from tocsin.jobs.served import attach_context, load_production
@@ -93,9 +92,7 @@ def _each_protocol(work: Work, job: str, piece: Callable[[Work, str, Done], None
 
     def one(proto: str) -> Done:
         part = Done(job)
-        path = f"{work.domain}/claims/{job}-{proto}.json"
-        expiry_s = work.settings.limits.claim_expiry_s
-        with claim(work.store, path, owner=work.owner, clock=work.clock, expiry_s=expiry_s) as held:
+        with work.claim(f"{job}-{proto}") as held:
             if held is None:
                 part.count(ELSEWHERE, 1)
                 part.notes.append(f"{proto}: another instance does this")

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from tocsin.clock import Clock
+from tocsin.jobs.claims import Claim, claim
 from tocsin.ledger.ledger import Ledger
 from tocsin.settings import Settings
 from tocsin.store import Store
@@ -46,6 +48,12 @@ class Work:
     def part(self) -> str:
         """The name of this instance's share of the work: 'all', or its protocols."""
         return "-".join(sorted(self.protocols)) or "all"
+
+    def claim(self, piece: str) -> AbstractContextManager[Claim | None]:
+        """Hold the claim for a piece of the domain's work while a block runs; None when another instance has it."""
+        path = f"{self.domain}/claims/{piece}.json"
+        expiry_s = self.settings.limits.claim_expiry_s
+        return claim(self.store, path, owner=self.owner, clock=self.clock, expiry_s=expiry_s)
 
     def wants(self, proto: str) -> bool:
         """Say whether this instance works on a protocol."""
