@@ -7,6 +7,7 @@ is put last; it says which objects were scored, so that late files are noticed, 
 import logging
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date, datetime, timedelta
@@ -49,7 +50,8 @@ def score_days(work: Work, *, dates: list[date] | None = None, since: datetime |
         return done
     forced = {day for day in days if (dates and day in dates) or (since and day >= since.date())}
     retained = window(days, work.settings.scoring.retention_days, work.clock.now())
-    wanted = sorted(forced) if dates or since else [day for day in retained if _unscored(work, day, days[day])]
+    unscored = _unscored(work, models)
+    wanted = sorted(forced) if dates or since else [day for day in retained if unscored(day, days[day])]
     for number, day in enumerate(wanted):
         if work.stop.is_set():
             break
@@ -58,8 +60,8 @@ def score_days(work: Work, *, dates: list[date] | None = None, since: datetime |
             if held is None:
                 done.count(ELSEWHERE, 1)
                 done.notes.append(f"{day}: another instance is scoring it")
-            elif day in forced or _unscored(work, day, days[day]):
-                _Day(work, day, models, done, held).score(days[day], again=day in forced)
+            elif missing := days[day] if day in forced else _unscored(work, models)(day, days[day]):
+                _Day(work, day, models, done, held).score(days[day], missing)
     work.progress("score", len(wanted), len(wanted))
     _expire(work, retained, done)
     return done
@@ -100,20 +102,22 @@ def _models(work: Work) -> dict[str, Model]:
     return {name: model for name, model in loaded.items() if model is not None}
 
 
-def _unscored(work: Work, day: date, objects: list[ObjectInfo]) -> list[ObjectInfo]:
-    parts = scored_state(work)["days"].get(day.isoformat(), {})
-    if _new_protocols(work, day, parts):
-        return objects
-    known: dict[str, int] = {**parts.get("all", {}).get("objects", {}), **parts.get(work.part, {}).get("objects", {})}
-    return [info for info in objects if known.get(info.path) != info.size_bytes]
+def _unscored(work: Work, models: dict[str, Model]) -> Callable[[date, list[ObjectInfo]], list[ObjectInfo]]:
+    """Read what was scored, and return what tells which of a day's objects lack scores.
 
+    All of them, where the day has a protocol with a model now that had none when the day was scored.
+    """
+    state, samples = scored_state(work)["days"], sampled(work.store, work.domain)
 
-def _new_protocols(work: Work, day: date, parts: dict[str, Any]) -> bool:
-    """Say whether the day has a protocol that is served now and was not when the day was scored."""
-    scored = {name for part in ("all", work.part) for name in parts.get(part, {}).get("models", {})}
-    of_day = sampled(work.store, work.domain).get(day, {})
-    registry = Registry(work.store, work.domain)
-    return any(name not in scored and work.wants(name) and registry.production(name) for name in of_day)
+    def missing(day: date, objects: list[ObjectInfo]) -> list[ObjectInfo]:
+        parts = [state.get(day.isoformat(), {}).get(part, {}) for part in ("all", work.part)]
+        served = {name for part in parts for name in part.get("models", {})}
+        if any(name in models and name not in served for name in samples.get(day, {})):
+            return objects
+        known: dict[str, int] = {path: size for part in parts for path, size in part.get("objects", {}).items()}
+        return [info for info in objects if known.get(info.path) != info.size_bytes]
+
+    return missing
 
 
 class _Day:
@@ -142,9 +146,9 @@ class _Day:
                 done.notes.append(note)
         self._last: datetime | None = None
 
-    def score(self, objects: list[ObjectInfo], *, again: bool) -> None:
-        """Score these objects, write what is missing, raise findings, and note that it is done."""
-        new = {info.path for info in (objects if again else _unscored(self._work, self._day, objects))}
+    def score(self, objects: list[ObjectInfo], missing: list[ObjectInfo]) -> None:
+        """Score the day's objects, write the score files that are missing, raise findings, and note that it is done."""
+        new = {info.path for info in missing}
         begun = self._work.clock.monotonic()
         log.debug("scoring %s", self._day, extra={"objects": len(objects), "to_write": len(new)})
         with ThreadPoolExecutor(self._work.settings.limits.threads) as pool:
