@@ -462,3 +462,21 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, clock: FakeClock)
     path.write_text("this is no database at all, " * 100)
     with pytest.raises(LedgerError, match="file is not a database; the file is damaged or something else"):
         Ledger(f"sqlite:///{path}", clock=clock)
+
+
+def test_a_rise_is_news_when_asked_for(ledger: Ledger) -> None:
+    ledger.upsert_findings([a_finding(score=99.5)], ["here"])
+    ledger.mark_delivered("here", ["f1"])
+    ledger.upsert_findings([a_finding(score=99.6)], ["here"])
+    assert ledger.undelivered("here") == []
+    ledger.upsert_findings([a_finding(score=99.7)], ["here"], rises_are_news=True)
+    assert [finding.score for finding in ledger.undelivered("here")] == [99.7]
+    ledger.mark_delivered("here", ["f1"])
+    ledger.upsert_findings([a_finding(score=99.7, raw=50.0)], ["here"], rises_are_news=True)
+    assert ledger.undelivered("here") == []
+
+
+def test_findings_by_id_gives_those_there_are(ledger: Ledger) -> None:
+    ledger.upsert_findings([a_finding("f1"), a_finding("f2", suppressed_by="r1")])
+    assert set(ledger.findings_by_id(["f2", "f1", "f1", "none"])) == {"f1", "f2"}
+    assert ledger.findings_by_id([]) == {}

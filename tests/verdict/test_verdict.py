@@ -249,3 +249,58 @@ def test_hidden_findings_are_delivered_when_they_come_into_sight(make, clock):
     assert sink.findings == []
     verdict.judge([candidate(end=DAY + timedelta(hours=5), record_count=9)])
     assert len(sink.findings) == 1
+
+
+def explicit(entity="10.0.0.1", score=99.0, window="10:00", **changes):
+    about = f"guessing 2025-01-08T{window}:00Z"
+    return candidate(entity, score, **({"detector": "summary", "about": about, "explicit": True} | changes))
+
+
+def test_the_users_own_threshold_has_no_warm_up_and_no_budget(make, ledger):
+    verdict = make(noise_budget=1, warm_up_rows=100)
+    several = [explicit(f"10.0.0.{number}") for number in range(5)]
+    judged = verdict.judge([*several, candidate()], seen_rows=1)
+    assert (judged.new, judged.over_budget, judged.warming_up) == (5, 0, 1)
+    assert [finding.entity for finding in judged.findings] == [each.entity for each in several]
+    assert "explicit" not in ledger.findings()[0].to_dict()
+    assert verdict.judge(several).new == 0
+    assert len(ledger.findings()) == 5
+
+
+def test_severity_and_suppression_hold_for_explicit_candidates_too(make, ledger):
+    verdict = make()
+    verdict.add_rule(rule(entity="10.0.0.2"))
+    judged = verdict.judge([explicit(), explicit("10.0.0.2"), explicit("10.0.0.3", score=98.0)])
+    assert (judged.new, judged.suppressed, judged.below) == (1, 1, 1)
+    assert ledger.suppressions()[0].hits == 1
+    verdict.judge([explicit("10.0.0.2")])
+    assert ledger.suppressions()[0].hits == 1
+
+
+def test_a_further_level_updates_the_finding_and_is_delivered_again(make, ledger):
+    sink = RecordingSink()
+    verdict = make([sink])
+    verdict.judge([explicit(score=99.0)])
+    verdict.judge([explicit(score=99.0, raw=20.0, record_count=8)])
+    verdict.judge([explicit(score=99.3, record_count=9, title="three times as many")])
+    verdict.judge([explicit(score=99.0, record_count=10)])
+    assert [finding.score for finding in sink.findings] == [99.0, 99.3]
+    (finding,) = ledger.findings()
+    assert (finding.title, finding.severity) == ("three times as many", "medium")
+    assert finding.record_count == 10
+
+
+def test_a_window_is_one_finding_whatever_day_its_records_begin_on(make, ledger):
+    verdict = make()
+    verdict.judge([explicit(start=DAY), explicit(start=DAY - timedelta(days=1))])
+    verdict.judge([explicit(start=DAY - timedelta(days=2))])
+    verdict.judge([explicit(window="10:30")])
+    assert len(ledger.findings()) == 2
+
+
+def test_delivery_can_be_left_to_another(make):
+    sink = RecordingSink()
+    verdict = make([sink])
+    verdict.judge([explicit()], deliver=False)
+    assert sink.findings == []
+    assert verdict.deliver() == 1

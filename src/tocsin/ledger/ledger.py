@@ -62,25 +62,30 @@ class Ledger:
 
     # Findings
 
-    def upsert_findings(self, findings: list[Finding], deliver_to: Sequence[str] = ()) -> list[bool]:
+    def upsert_findings(
+        self, findings: list[Finding], deliver_to: Sequence[str] = (), *, rises_are_news: bool = False
+    ) -> list[bool]:
         """Keep findings, all or none; return for each whether it is new.
 
         A finding that is there already is widened to both time ranges, keeps the highest score with that score's
         severity, title, reasons and records, and counts one more when these records (start, end, how many) were not
         seen before. The same records scored again with no higher score change nothing. State and labels stay.
 
-        A finding that comes into sight (new, or no longer hidden) or grows graver waits for delivery to each of these
-        places from the same transaction on; `undelivered` gives it until `mark_delivered`.
+        A finding that comes into sight (new, or no longer hidden) or grows graver (with `rises_are_news`: gets a higher
+        score) waits for delivery to each of these places from the same transaction on; `undelivered` gives it until
+        `mark_delivered`.
         """
         new = [False] * len(findings)
         # In the order of ids, so that two writers never wait for each other in a circle.
         order = sorted(range(len(findings)), key=lambda index: findings[index].id)
         with self._database.writing() as connection:
             for index in order:
-                new[index] = self._upsert(connection, findings[index], deliver_to)
+                new[index] = self._upsert(connection, findings[index], deliver_to, rises_are_news)
         return new
 
-    def _upsert(self, connection: sa.Connection, finding: Finding, deliver_to: Sequence[str]) -> bool:
+    def _upsert(
+        self, connection: sa.Connection, finding: Finding, deliver_to: Sequence[str], rises_are_news: bool
+    ) -> bool:
         row = finding_row(finding)
         is_new = self._add(connection, schema.findings, row)
         old: Finding | None = None
@@ -93,7 +98,7 @@ class Ledger:
         is_news = not finding.suppressed_by
         if old is not None:
             changes = _merge(old, finding, row, is_unseen)
-            is_news = _is_news(old, changes)
+            is_news = _is_news(old, changes, rises_are_news)
             if changes:
                 changes["updated"] = self._clock.now()
                 change = schema.findings.update().where(schema.findings.c.id == row["id"])
@@ -160,6 +165,13 @@ class Ledger:
         if not found:
             raise LedgerError(f"there is no finding {finding_id!r}; `tocsin findings list` shows those there are")
         return (exact or found)[0]
+
+    def findings_by_id(self, ids: Iterable[str]) -> dict[str, Finding]:
+        """Return the findings of these ids that there are, hidden ones too, by id."""
+        wanted = sorted(set(ids))
+        chunks = (wanted[first : first + _CHUNK] for first in range(0, len(wanted), _CHUNK))
+        queries = (sa.select(schema.findings).where(schema.findings.c.id.in_(chunk)) for chunk in chunks)
+        return {finding.id: finding for query in queries for finding in self._findings(query)}
 
     def count_new_findings(self, domain: str, detector: str, day: date) -> int:
         """Return how many findings of a detector start on a day and are not suppressed, for the noise budget."""
@@ -391,10 +403,12 @@ def _merge(old: Finding, seen: Finding, row: dict[str, Any], is_unseen: bool) ->
     return changes
 
 
-def _is_news(old: Finding, changes: dict[str, Any]) -> bool:
+def _is_news(old: Finding, changes: dict[str, Any], rises_are_news: bool) -> bool:
     """Tell whether a change brings a finding into sight, or makes one in sight graver."""
     if changes.get("suppressed_by", old.suppressed_by):
         return False
+    if rises_are_news and changes.get("score", old.score) > old.score:
+        return True
     return bool(old.suppressed_by) or SEVERITIES.index(changes.get("severity", old.severity)) > SEVERITIES.index(
         old.severity
     )

@@ -42,6 +42,9 @@ class Candidate:
     record_count: how many records are behind it in all.
     scope: which records those are, as column -> value (equality), to find them again and keep them out of samples.
     about: what else makes it a finding of its own (a peer, a port); part of its id.
+    explicit: it passed a threshold that the user set. Such a candidate needs no warm-up, has no noise budget, and is
+        delivered again when its score rises; `about` says its time, so that the day is no part of its id. All of a
+        detector's candidates are explicit, or none. Findings do not keep it.
     """
 
     detector: str
@@ -58,6 +61,7 @@ class Candidate:
     scope: dict[str, Any] = field(default_factory=dict)
     about: str = ""
     model: str = ""
+    explicit: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,11 @@ class Finding:
 
 
 def finding_id(domain: str, candidate: Candidate) -> str:
-    """Return the id of what a candidate is about: domain, detector, kind, entity, day and subject, and nothing else."""
-    day = candidate.start.date().isoformat()
+    """Return the id of what a candidate is about: domain, detector, kind, entity, day and subject, and nothing else.
+
+    An explicit candidate's day is left out: its subject says the window, whatever part of it its records fill.
+    """
+    day = "" if candidate.explicit else candidate.start.date().isoformat()
     subject = "\x1f".join((domain, candidate.detector, candidate.kind, candidate.entity, day, candidate.about))
     return hashlib.blake2b(subject.encode(), digest_size=10).hexdigest()
 

@@ -48,6 +48,9 @@ class Verdict:
     Judging the same candidates again changes nothing and delivers nothing again. Which findings are in sight does not
     depend on the order in which candidates come: of a detector's findings of a day the highest scores stay, up to the
     noise budget, and one that has to give way is hidden, unless somebody has already said something about it.
+
+    Explicit candidates passed a threshold that the user set: they need no warm-up and have no budget. Severity and
+    suppression apply to them too.
     """
 
     def __init__(
@@ -67,31 +70,35 @@ class Verdict:
         self._sinks = _by_place(sinks)
         self.failed_deliveries = 0
 
-    def judge(self, candidates: list[Candidate], *, seen_rows: int | None = None) -> Judged:
+    def judge(self, candidates: list[Candidate], *, seen_rows: int | None = None, deliver: bool = True) -> Judged:
         """Judge candidates.
 
         Args:
             candidates: proposals of any detectors and days.
-            seen_rows: records the detector has seen so far; below `warm_up_rows` nothing becomes a finding.
+            seen_rows: records the detector has seen so far; below `warm_up_rows` nothing becomes a finding, except
+                explicit candidates.
+            deliver: serve the sinks too; without, they wait for the next call of `deliver`.
 
         Raises:
             LedgerError: when the ledger cannot be used. A sink that fails raises nothing: it is tried again at the
                 next call.
         """
+        proposed = len(candidates)
         if seen_rows is not None and seen_rows < self._settings.warm_up_rows:
-            self.deliver()
-            return Judged(warming_up=len(candidates))
+            candidates = [candidate for candidate in candidates if candidate.explicit]
         self.expire()
         rules = self._ledger.suppressions(active_at=self._clock.now())
         judged: dict[str, Finding] = {}
         groups: dict[tuple[str, date], dict[str, Finding]] = defaultdict(dict)
+        explicit: dict[str, Finding] = {}
         below = 0
         for candidate in candidates:
             finding = self._finding(candidate, rules)
             if not at_least(finding.severity, self._settings.min_severity):
                 below += 1
                 continue
-            group = groups[finding.detector, finding.start.astimezone(UTC).date()]
+            day = finding.start.astimezone(UTC).date()
+            group = explicit if candidate.explicit else groups[finding.detector, day]
             if finding.id not in group or _rank(finding) < _rank(group[finding.id]):
                 group[finding.id] = finding
         new = over_budget = 0
@@ -100,11 +107,20 @@ class Verdict:
             judged |= {finding.id: finding for finding in outcome.findings}
             new += outcome.new
             over_budget += outcome.over_budget
-        suppressed = sum(bool(finding.suppressed_by) for group in groups.values() for finding in group.values())
-        self.deliver()
+        if explicit:
+            outcome = self._keep_all(explicit)
+            judged |= {finding.id: finding for finding in outcome.findings}
+            new += outcome.new
+        everything = (*groups.values(), explicit)
+        suppressed = sum(bool(finding.suppressed_by) for group in everything for finding in group.values())
+        if deliver:
+            self.deliver()
         order = dict.fromkeys(finding_id(self._domain, candidate) for candidate in candidates)
         shown = [judged[each] for each in order if each in judged]
-        return Judged(shown, new=new, suppressed=suppressed, over_budget=over_budget, below=below)
+        warming_up = proposed - len(candidates)
+        return Judged(
+            shown, new=new, suppressed=suppressed, over_budget=over_budget, below=below, warming_up=warming_up
+        )
 
     def deliver(self) -> int:
         """Give every sink what waits for it, and return how many deliveries of a finding were made.
@@ -154,7 +170,7 @@ class Verdict:
         """Return what a candidate would be as a new finding."""
         rule = first_match(rules, self._domain, candidate)
         now = self._clock.now()
-        values = {name: getattr(candidate, name) for name in Candidate.__dataclass_fields__}
+        values = {name: getattr(candidate, name) for name in Candidate.__dataclass_fields__ if name != "explicit"}
         return Finding(
             id=finding_id(self._domain, candidate),
             domain=self._domain,
@@ -165,6 +181,18 @@ class Verdict:
             created=now,
             updated=now,
             **values,
+        )
+
+    def _keep_all(self, explicit: dict[str, Finding]) -> Judged:
+        """Keep findings of any detector and day, without a budget."""
+        stored = self._ledger.findings_by_id(explicit)
+        kept = list(explicit.values())
+        is_new = self._ledger.upsert_findings(kept, deliver_to=tuple(self._sinks), rises_are_news=True)
+        self._count_hits(kept, stored)
+        after = self._ledger.findings_by_id(explicit)
+        shown = [finding for finding in after.values() if not finding.suppressed_by]
+        return Judged(
+            shown, new=sum(new and not after[one.id].suppressed_by for new, one in zip(is_new, kept, strict=True))
         )
 
     def _keep(self, detector: str, day: date, group: dict[str, Finding]) -> Judged:
