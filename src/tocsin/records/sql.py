@@ -1,11 +1,15 @@
 """SQL over batches: DuckDB with external access off and its configuration locked."""
 
+import os
+import threading
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from tocsin.errors import SettingsError
+
+_own = threading.local()
 
 
 def connect(*, memory_mb: int = 1024, threads: int = 2, temp_dir: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -27,6 +31,14 @@ def connect(*, memory_mb: int = 1024, threads: int = 2, temp_dir: Path | None = 
     connection.execute("SET enable_external_access = false")
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def own_connection() -> duckdb.DuckDBPyConnection:
+    """Return this thread's own connection, opened at its first use; a forked process opens its own."""
+    if getattr(_own, "pid", None) != os.getpid():
+        _own.connection, _own.pid = connect(threads=1), os.getpid()
+    connection: duckdb.DuckDBPyConnection = _own.connection
     return connection
 
 
