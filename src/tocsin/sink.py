@@ -1,12 +1,15 @@
-"""The sink contract: where findings are delivered.
+"""The sink contract: where findings and the results of summaries are delivered.
 
-Delivery is at least once; a finding's id lets the receiver see a repeat.
+Delivery is at least once; a finding's id, or a result's summary, start and key, lets the receiver see a repeat.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tocsin.records.finding import Finding
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SINKS = {
     "jsonl": "tocsin.sinks.jsonl:JsonLinesSink",
@@ -18,7 +21,7 @@ SINKS = {
 
 
 class Sink(ABC):
-    """Delivers findings somewhere."""
+    """Delivers findings and results somewhere."""
 
     name: ClassVar[str]
 
@@ -30,6 +33,10 @@ class Sink(ABC):
     @abstractmethod
     def send(self, findings: list[Finding]) -> None:
         """Deliver these findings, all of them, or raise SinkError saying where and why it failed."""
+
+    @abstractmethod
+    def send_results(self, results: "pa.Table") -> None:
+        """Deliver the results of one summary's epoch (columns: records/result.py), all, or raise SinkError."""
 
     @abstractmethod
     def close(self) -> None:

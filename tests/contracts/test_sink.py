@@ -1,4 +1,4 @@
-"""Every sink: delivers all of what it is given, to a real file, server or socket, or says where and why it failed."""
+"""Every sink: delivers all findings and results, to a real file, server or socket, or says where and why it failed."""
 
 import json
 import socket
@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -43,6 +44,24 @@ FINDING = Finding(
     created=NOW,
     updated=NOW,
 )
+TIME = pa.timestamp("us", "UTC")
+RESULTS = pa.table(
+    {
+        "record": ["key", "key", "epoch"],
+        "summary": ["ssh guessing"] * 3,
+        "start": pa.array([NOW] * 3, TIME),
+        "end": pa.array([NOW + timedelta(minutes=30)] * 3, TIME),
+        "complete": [True] * 3,
+        "missing": pa.array([[]] * 3, pa.list_(pa.int64())),
+        "host": ["10.0.0.1", "tab\there, “é” " + "x" * 500, None],
+        "attempts": [30.0, float("nan"), None],
+        "servers": pa.array([2, None, None], pa.int64()),
+        "some": [["a,b", "c"], [], None],
+        "begin": pa.array([NOW, NOW, None], TIME),
+        "records": [30, 1, 31],
+        **{name: pa.array([None, None, 2], pa.int64()) for name in ("keys", "late", "evicted", "epochs")},
+    }
+)
 SEVERAL = [replace(FINDING, id=f"id{number}", entity=f"10.0.0.{number}") for number in range(3)]
 
 
@@ -55,6 +74,11 @@ class Receiver:
 
     def sink(self, **changes):
         return build_sink(SinkSettings(**(self.settings() | changes)), "sinks.0", clock=self.clock)
+
+    def results(self):
+        """Read the results back: host and attempts of each record, as text, the closing one too."""
+        rows = self.result_rows()
+        return [(row["record"], str(row.get("host")), str(row.get("attempts"))) for row in rows]
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -69,6 +93,9 @@ class JsonLines(Receiver):
             json.loads(line)["entity"] for line in (self.folder / "new" / "findings.jsonl").read_text().splitlines()
         ]
 
+    def result_rows(self):
+        return map(json.loads, (self.folder / "new" / "findings.jsonl").read_text().splitlines())
+
     def break_it(self):
         (self.folder / "new" / "findings.jsonl").mkdir(parents=True)
 
@@ -78,13 +105,22 @@ class Notice(Receiver):
         return {"type": "notice", "path": self.folder / "notice.log"}
 
     def entities(self):
-        lines = (self.folder / "notice.log").read_text().splitlines()
+        return [row["src"] for row in self.rows("notice.log")]
+
+    def rows(self, name):
+        lines = (self.folder / name).read_text().splitlines()
         names = next(line for line in lines if line.startswith("#fields")).split("\t")[1:]
-        rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines if not line.startswith("#")]
-        return [row["src"] for row in rows]
+        return [dict(zip(names, line.split("\t"), strict=True)) for line in lines if not line.startswith("#")]
+
+    def result_rows(self):
+        rows = self.rows("results-ssh_guessing.log")
+        unescaped = [row | {"host": row["host"].replace("\\x09", "\t")} for row in rows]
+        numbers = {"-": None, "nan": None, "30.0": 30.0}
+        return [row | {"attempts": numbers[row["attempts"]], "host": _none(row["host"])} for row in unescaped]
 
     def break_it(self):
         (self.folder / "notice.log").mkdir()
+        (self.folder / "results-ssh_guessing.log").mkdir()
 
 
 class Parquet(Receiver):
@@ -94,6 +130,13 @@ class Parquet(Receiver):
     def entities(self):
         files = sorted((self.folder / "findings").iterdir(), key=lambda path: path.stat().st_mtime_ns)
         return [entity for path in files for entity in pq.read_table(path).column("entity").to_pylist()]
+
+    def result_rows(self):
+        (path,) = (self.folder / "findings").iterdir()
+        table = pq.read_table(path)
+        assert table.schema.equals(RESULTS.schema)
+        rows = table.to_pylist()
+        return [row | {"attempts": None if row["attempts"] != row["attempts"] else row["attempts"]} for row in rows]
 
     def break_it(self):
         (self.folder / "findings").write_text("in the way")
@@ -127,6 +170,9 @@ class Webhook(Receiver):
     def entities(self):
         return [each["entity"] for _, body in self.requests for each in json.loads(body)["findings"]]
 
+    def result_rows(self):
+        return [row for _, body in self.requests for row in json.loads(body)["results"]]
+
     def break_it(self):
         self.answers = [403]
 
@@ -149,13 +195,19 @@ class SyslogUdp(Receiver):
         return {"type": "syslog", "host": self.host, "port": self.port, "protocol": "udp"}
 
     def entities(self):
+        return [message.split(b'entity="')[1].split(b'"')[0].decode() for message in self.messages()]
+
+    def messages(self):
         self.socket.settimeout(0)
         messages = []
         while True:
             try:
                 messages.append(self.socket.recv(65535))
             except BlockingIOError:
-                return [message.split(b'entity="')[1].split(b'"')[0].decode() for message in messages]
+                return messages
+
+    def result_rows(self):
+        return _syslog_rows(self.messages())
 
     def break_it(self):
         self.host = "no such host"
@@ -192,13 +244,19 @@ class SyslogTcp(Receiver):
         return {"type": "syslog", "host": "127.0.0.1", "port": self.port, "protocol": "tcp"}
 
     def entities(self):
+        return [message.split(b'entity="')[1].split(b'"')[0].decode() for message in self.messages()]
+
+    def messages(self):
         self.stop()
         found, rest = [], b"".join(self.streams)
         while rest:
             length, _, rest = rest.partition(b" ")
             message, rest = rest[: int(length)], rest[int(length) :]
-            found.append(message.split(b'entity="')[1].split(b'"')[0].decode())
+            found.append(message)
         return found
+
+    def result_rows(self):
+        return _syslog_rows(self.messages())
 
     def break_it(self):
         self.stop()
@@ -207,6 +265,22 @@ class SyslogTcp(Receiver):
     def close(self):
         self.stop() if self.socket.fileno() >= 0 else None
         self.socket.close()
+
+
+def _none(cell):
+    return None if cell == "-" else cell
+
+
+def _syslog_rows(messages):
+    """Return the results in messages, with a cut text as it was."""
+    rows = []
+    for message in messages:
+        head, _, text = message.partition(b"\xef\xbb\xbf")
+        assert b'tocsin - result [result@32473 record="' in head
+        row = json.loads(text)
+        long = RESULTS.column("host")[1].as_py()
+        rows.append(row | ({"host": long} if str(row.get("host")) == long[:199] + "…" else {}))
+    return rows
 
 
 RECEIVERS = {
@@ -238,9 +312,18 @@ def test_delivers_everything_in_order(receiver):
     assert receiver.entities() == ["10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.7"]
 
 
+def test_delivers_every_result_in_order(receiver):
+    sink = receiver.sink(min_severity="critical")
+    sink.send_results(RESULTS)
+    sink.close()
+    long = RESULTS.column("host")[1].as_py()
+    assert receiver.results() == [("key", "10.0.0.1", "30.0"), ("key", long, "None"), ("epoch", "None", "None")]
+
+
 def test_nothing_to_deliver_is_no_delivery(receiver):
     sink = receiver.sink()
     sink.send([])
+    sink.send_results(RESULTS.slice(0, 0))
     sink.close()
     assert not list(receiver.folder.iterdir())
     assert not getattr(receiver, "requests", [])
@@ -258,6 +341,9 @@ def test_a_failure_says_where(receiver):
     sink = receiver.sink()
     with pytest.raises(SinkError) as caught:
         sink.send([FINDING])
+    receiver.answers = [403]
+    with pytest.raises(SinkError):
+        sink.send_results(RESULTS)
     sink.close()
     message = str(caught.value)
     assert "\n" not in message

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -101,3 +102,30 @@ def test_a_log_of_something_else_is_left_alone(tmp_path, finding):
     with pytest.raises(SinkError, match="other columns"):
         NoticeSink(path).send([finding])
     assert path.read_text().endswith("1\t2\n")
+
+
+def test_results_go_to_a_log_of_their_own_with_zeek_types(tmp_path):
+    sink = NoticeSink(tmp_path / "notice.log", clock=FakeClock(datetime(2025, 1, 8, 11, tzinfo=UTC)))
+    start = pa.array([datetime(2025, 1, 8, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    row = {"record": ["key"], "summary": ["a/b"], "start": start, "complete": [False], "missing": [[1, 3]],
+           "top": [[{"value": "x,y", "count": 3}]], "n": [0.1]}  # fmt: skip
+    sink.send_results(pa.table(row))
+    sink.send_results(pa.table(row))
+    lines = (tmp_path / "results-a_b.log").read_text().splitlines()
+    assert lines[4] == "#path\tresults_a_b"
+    assert lines[6] == "#fields\trecord\tsummary\tstart\tcomplete\tmissing\ttop\tn"
+    assert lines[7] == "#types\tstring\tstring\ttime\tbool\tvector[int]\tvector[string]\tdouble"
+    written = 'key\ta/b\t1736294400.000000\tF\t1,3\t{"value": "x\\x2cy"\\x2c "count": 3}\t0.1'
+    assert lines[8:] == [written, written]
+    with pytest.raises(SinkError, match="results-a_b.log has other columns"):
+        sink.send_results(pa.table({"record": ["key"], "summary": ["a/b"]}))
+
+
+def test_an_epochs_results_replace_those_of_the_same_epoch(tmp_path):
+    sink = ParquetSink(tmp_path)
+    start = pa.array([datetime(2025, 1, 8, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    for n in (1, 2):
+        sink.send_results(pa.table({"record": ["key"], "summary": ["a"], "start": start, "n": [n]}))
+    (path,) = tmp_path.iterdir()
+    assert path.name == "results-a-20250108T000000.000000Z.parquet"
+    assert pq.read_table(path).column("n").to_pylist() == [2]

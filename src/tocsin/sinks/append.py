@@ -24,7 +24,7 @@ def append_durably(path: Path, lines: str, *, header: str = "") -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise SinkError(f"cannot append findings to {path}: {error.strerror or error}") from error
+        raise SinkError(f"cannot append to {path}: {error.strerror or error}") from error
 
 
 def _mend(path: Path) -> str:

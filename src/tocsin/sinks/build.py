@@ -56,7 +56,7 @@ def _webhook(settings: SinkSettings, key: str, clock: Clock) -> Sink:
 def _syslog(settings: SinkSettings, key: str, clock: Clock) -> Sink:
     if not settings.host:
         raise SettingsError(f"{key}.host: a syslog sink needs a server")
-    sink: Sink = load_class(SINKS, "syslog")(settings.host, settings.port, protocol=settings.protocol)
+    sink: Sink = load_class(SINKS, "syslog")(settings.host, settings.port, protocol=settings.protocol, clock=clock)
     return sink
 
 

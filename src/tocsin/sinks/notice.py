@@ -1,18 +1,22 @@
-"""Findings in the shape of Zeek's notice.log, for tools that read it.
+"""Findings in the shape of Zeek's notice.log, and results as logs of their own, for tools that read them.
 
 Format: Zeek's ASCII log writer, tab-separated with `#` header lines.
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow as pa
+
 from tocsin.clock import Clock, SystemClock
 from tocsin.errors import SinkError
 from tocsin.records.finding import Finding
+from tocsin.records.result import CHUNK
 from tocsin.sink import Sink
 from tocsin.sinks.append import append_durably
 
@@ -41,12 +45,15 @@ COLUMNS: dict[str, str] = {
 }
 """Columns of notice.log and their Zeek types, in order."""
 
-_FIELDS = "#fields\t" + "\t".join(COLUMNS)
 _PROTOCOLS = frozenset({"tcp", "udp", "icmp"})
 
 
 class NoticeSink(Sink):
-    """Appends each finding as a line of a notice.log: note `Tocsin::<Kind>`, title as msg, reasons as sub."""
+    """Appends each finding as a line of a notice.log: note `Tocsin::<Kind>`, title as msg, reasons as sub.
+
+    Results go beside it, a log a summary: `results-<summary>.log`, whose columns are those of the results with Zeek's
+    types for theirs.
+    """
 
     name: ClassVar[str] = "notice"
 
@@ -63,41 +70,57 @@ class NoticeSink(Sink):
         """Append the findings. Raises SinkError when the file cannot be written or has other columns."""
         if not findings:
             return
-        self._check()
-        lines = "".join(notice_line(finding) + "\n" for finding in findings)
-        append_durably(self._path, lines, header=notice_header(self._clock.now()))
+        self._append(self._path, "notice", COLUMNS, "".join(notice_line(finding) + "\n" for finding in findings))
+
+    def send_results(self, results: pa.Table) -> None:
+        """Append the results to their summary's log. Raises SinkError when it cannot be written or is of others."""
+        if not results.num_rows:
+            return
+        summary = re.sub(r"[^A-Za-z0-9._-]", "_", results.column("summary")[0].as_py())
+        columns = {field.name: zeek_type(field.type) for field in results.schema}
+        path = self._path.with_name(f"results-{summary}.log")
+        for batch in results.to_batches(max_chunksize=CHUNK):
+            lines = "".join(result_line(row, columns) + "\n" for row in batch.to_pylist())
+            self._append(path, f"results_{summary}", columns, lines)
 
     def close(self) -> None:
         """Do nothing: no file is held open between sends."""
 
-    def _check(self) -> None:
-        try:
-            with self._path.open(encoding="utf-8", errors="replace") as file:
-                head = [line.rstrip("\n") for line, _ in zip(file, range(10), strict=False)]
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise SinkError(f"cannot read {self._path}: {error.strerror or error}") from error
-        if head and _FIELDS not in head:
-            raise SinkError(f"{self._path} has other columns than findings; name another file for this sink")
+    def _append(self, path: Path, name: str, columns: dict[str, str], lines: str) -> None:
+        header = zeek_header(name, columns, self._clock.now())
+        _check(path, header)
+        append_durably(path, lines, header=header)
+
+
+def _check(path: Path, header: str) -> None:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            head = [line.rstrip("\n") for line, _ in zip(file, range(10), strict=False)]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SinkError(f"cannot read {path}: {error.strerror or error}") from error
+    fields = next(line for line in header.splitlines() if line.startswith("#fields"))
+    if head and fields not in head:
+        raise SinkError(f"{path} has other columns than what is to be written; name another file for this sink")
 
 
 def notice_log(findings: list[Finding], opened: datetime) -> str:
     """Write findings as a whole notice.log."""
-    return notice_header(opened) + "".join(notice_line(finding) + "\n" for finding in findings)
+    return zeek_header("notice", COLUMNS, opened) + "".join(notice_line(finding) + "\n" for finding in findings)
 
 
-def notice_header(opened: datetime) -> str:
-    """Write the header lines of a notice.log."""
+def zeek_header(path: str, columns: dict[str, str], opened: datetime) -> str:
+    """Write the header lines of a log; columns: name -> Zeek type."""
     lines = (
         "#separator \\x09",
         "#set_separator\t,",
         "#empty_field\t(empty)",
         "#unset_field\t-",
-        "#path\tnotice",
+        f"#path\t{path}",
         f"#open\t{opened:%Y-%m-%d-%H-%M-%S}",
-        _FIELDS,
-        "#types\t" + "\t".join(COLUMNS.values()),
+        "#fields\t" + "\t".join(escape_cell(name) for name in columns),
+        "#types\t" + "\t".join(columns.values()),
     )
     return "\n".join(lines) + "\n"
 
@@ -127,6 +150,39 @@ def notice_line(finding: Finding) -> str:
     cells = (escape_cell(values.get(name)) for name in COLUMNS)
     line = dict(zip(COLUMNS, cells, strict=True))
     return "\t".join((line | {"actions": escape_set(["Notice::ACTION_LOG"]), "email_dest": escape_set([])}).values())
+
+
+def result_line(row: dict[str, Any], columns: dict[str, str]) -> str:
+    """Write a result as one line, without its line end."""
+    return "\t".join(_zeek_value(row[name], kind) for name, kind in columns.items())
+
+
+def zeek_type(kind: pa.DataType) -> str:
+    """Return Zeek's name of a result column's type; what it has no name for is text."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"vector[{zeek_type(kind.value_type)}]"
+    if pa.types.is_timestamp(kind):
+        return "time"
+    if pa.types.is_boolean(kind):
+        return "bool"
+    if pa.types.is_floating(kind):
+        return "double"
+    return "int" if pa.types.is_integer(kind) else "string"
+
+
+def _zeek_value(value: Any, kind: str) -> str:
+    if value is None:
+        return "-"
+    if kind.startswith("vector["):
+        inner = kind.removeprefix("vector[").removesuffix("]")
+        return ",".join(_zeek_value(item, inner).replace(",", "\\x2c") for item in value) or "(empty)"
+    if kind == "time":
+        return f"{value.timestamp():.6f}"
+    if kind == "bool":
+        return "T" if value else "F"
+    if isinstance(value, dict):
+        return escape_cell(json.dumps(value, ensure_ascii=False, default=str))
+    return escape_cell(value)
 
 
 def note_name(kind: str) -> str:

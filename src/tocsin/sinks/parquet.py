@@ -1,8 +1,9 @@
-"""Findings as Parquet: one file a delivery."""
+"""Findings and results as Parquet: one file a delivery."""
 
 import hashlib
 import json
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,7 +60,11 @@ SCHEMA = pa.schema(
 
 
 class ParquetSink(Sink):
-    """Writes one Parquet file a delivery into a folder; the same findings again replace the same file."""
+    """Writes one Parquet file a delivery into a folder; the same findings again replace the same file.
+
+    An epoch's results are one file, `results-<summary>-<start>.parquet`, with the types that the reducers have; the
+    same epoch again replaces it.
+    """
 
     name: ClassVar[str] = "parquet"
 
@@ -83,15 +88,30 @@ class ParquetSink(Sink):
         except OSError as error:
             raise SinkError(f"cannot write findings to {self._folder}: {error.strerror or error}") from error
 
+    def send_results(self, results: pa.Table) -> None:
+        """Write an epoch's results as one file, whole or not at all. Raises SinkError."""
+        if not results.num_rows:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(results, self._folder / _results_name(results))
+        except OSError as error:
+            raise SinkError(f"cannot write results to {self._folder}: {error.strerror or error}") from error
+
     def close(self) -> None:
         """Do nothing: no file is held open between sends."""
 
 
 def write_parquet(findings: list[Finding], path: Path) -> None:
     """Write findings to a Parquet file under a temporary name, then rename it. Raises OSError."""
+    write_whole(findings_table(findings), path)
+
+
+def write_whole(table: pa.Table, path: Path) -> None:
+    """Write a table to a Parquet file under a temporary name, then rename it. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        pq.write_table(findings_table(findings), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -108,3 +128,9 @@ def _row(finding: Finding) -> dict[str, Any]:
     plain = finding.to_dict()
     texts = {key: json.dumps(plain[key], ensure_ascii=False, default=str) for key in ("records", "scope")}
     return asdict(finding) | texts
+
+
+def _results_name(results: pa.Table) -> str:
+    summary, start = (results.column(name)[0].as_py() for name in ("summary", "start"))
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", summary)
+    return f"results-{name}-{start:%Y%m%dT%H%M%S.%fZ}.parquet"

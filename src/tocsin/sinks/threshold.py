@@ -2,12 +2,14 @@
 
 from typing import ClassVar
 
+import pyarrow as pa
+
 from tocsin.records.finding import SEVERITIES, Finding, Severity
 from tocsin.sink import Sink
 
 
 class ThresholdSink(Sink):
-    """Hands on the findings of a severity or above."""
+    """Hands on the findings of a severity or above, and every result."""
 
     name: ClassVar[str] = "threshold"
 
@@ -25,6 +27,10 @@ class ThresholdSink(Sink):
         grave = [finding for finding in findings if SEVERITIES.index(finding.severity) >= self._least]
         if grave:
             self._inner.send(grave)
+
+    def send_results(self, results: pa.Table) -> None:
+        """Deliver the results. Raises SinkError as the inner sink does."""
+        self._inner.send_results(results)
 
     def close(self) -> None:
         """Close the inner sink."""

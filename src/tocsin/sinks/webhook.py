@@ -1,4 +1,4 @@
-"""Findings to a web address: a signed POST of JSON.
+"""Findings and results to a web address: a signed POST of JSON.
 
 The headers and the signature are those of Standard Webhooks 1.0, so that receivers can use its libraries to verify.
 """
@@ -8,26 +8,30 @@ import binascii
 import hashlib
 import hmac
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx2
+import pyarrow as pa
 
 from tocsin import __version__
 from tocsin.clock import Clock, SystemClock
 from tocsin.errors import SettingsError, SinkError
 from tocsin.records.finding import Finding
+from tocsin.records.result import plain_results
 from tocsin.sink import Sink
 
 BATCH = 200
-"""Most findings in one request."""
+"""Most findings or results in one request."""
 
 RETRIED = (408, 425, 429)
 """Answers below 500 that ask to come again."""
 
 
 class WebhookSink(Sink):
-    """POSTs {"findings": […]} and expects a 2xx answer; 5xx, 429 and broken connections are tried again with back-off.
+    """POSTs {"findings": […]} or {"results": […]} and expects a 2xx answer.
+
+    5xx, 429 and broken connections are tried again with back-off.
 
     Headers: `webhook-id` is the same for every attempt of a delivery, `webhook-timestamp` is in epoch seconds,
     `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body` when there is a secret.
@@ -61,17 +65,24 @@ class WebhookSink(Sink):
     def send(self, findings: list[Finding]) -> None:
         """Post the findings, in requests of at most BATCH. Raises SinkError with the receiver's answer."""
         for at in range(0, len(findings), BATCH):
-            self._post(findings[at : at + BATCH])
+            batch = findings[at : at + BATCH]
+            subject = "\n".join(f"{finding.id} {finding.count}" for finding in batch)
+            self._post({"findings": [finding.to_dict() for finding in batch]}, subject)
+
+    def send_results(self, results: pa.Table) -> None:
+        """Post the results, in requests of at most BATCH. Raises SinkError with the receiver's answer."""
+        for at in range(0, results.num_rows, BATCH):
+            rows = list(plain_results(results.slice(at, BATCH)))
+            self._post({"results": rows}, json.dumps(rows, default=str))
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _post(self, findings: list[Finding]) -> None:
-        document = {"findings": [finding.to_dict() for finding in findings]}
-        body = json.dumps(document, ensure_ascii=False, default=str).encode()
-        subject = "\n".join(f"{finding.id} {finding.count}" for finding in findings)
-        delivery = "msg_" + hashlib.blake2b(subject.encode(), digest_size=12).hexdigest()
+    def _post(self, document: dict[str, list[dict[str, Any]]], subject: str) -> None:
+        """Post a document; the delivery's id comes from its subject."""
+        body = json.dumps(document, ensure_ascii=False, default=str).encode("utf-8", "replace")
+        delivery = "msg_" + hashlib.blake2b(subject.encode("utf-8", "replace"), digest_size=12).hexdigest()
         failure = ""
         for attempt in range(self._attempts):
             if attempt:
