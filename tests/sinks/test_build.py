@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tocsin.errors import SettingsError
-from tocsin.settings import SinkSettings
+from tocsin.settings_sinks import SinkSettings
 from tocsin.sinks.build import build_sink
 
 
