@@ -45,7 +45,7 @@ class Engine(ABC):
 
     @abstractmethod
     def end_epoch(self, summary: str) -> Output:
-        """End the open epoch of a manual summary. Raises SettingsError when there is no such summary, or it is timed."""
+        """End the open epoch of a manual summary. Raises SettingsError for an unknown or a timed one."""
 
     @abstractmethod
     def value(self, summary: str, key: dict[str, Any]) -> list[dict[str, Any]]:

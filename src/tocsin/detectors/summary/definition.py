@@ -84,6 +84,6 @@ class Summary:
     def windows_of(self, time_us: int, origin_us: int = 0) -> range:
         """Return the beginnings of the windows that a time belongs to: [start, start + window_us) holds it."""
         if self.window_us == 0:
-            return range(0, 1)
+            return range(1)
         last = (time_us - origin_us) // self.step_us * self.step_us + origin_us
         return range(last - self.window_us + self.step_us, last + 1, self.step_us)

@@ -19,9 +19,10 @@ class Partial:
     final: 0 for an early one; else the number, from 1, of this final partial among those of this worker for this
         merger. A final partial replaces every early one of its window and worker.
     last: this final partial is the last one of its window and worker for this merger.
-    table: a row a key: `key` uint64, `begin` and `end` int64 (microseconds), `records` int64 (rows counted),
-        `part.<name>` per key part (string), `<input>.<accumulator>.<column>` states, `examples` string (JSON of
-        records behind it, '' where there are none).
+    table: a row a key: `key` uint64, `part.<name>` per key part (string), `begin`, `end` (int64, microseconds) and
+        `records` (int64) where the summary has a condition, `<input>.<accumulator>.<column>` states, and in early ones
+        `examples` (string, a JSON list of records behind it).
+    records: records the worker counted in this window. evicted: keys of it that the worker let go for want of room.
     """
 
     summary: str
@@ -32,23 +33,32 @@ class Partial:
     final: int
     last: bool
     table: pa.Table
+    records: int = 0
+    evicted: int = 0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a worker is, for one merger: it will send no more early or final partials for windows that end
-    (lateness included) up to the watermark, besides the `finals` final ones it has numbered so far.
+    """How far a worker is, for one merger; it holds once the `finals` final partials numbered so far are there.
 
-    counts: per summary, of this worker, since its start: records, late, rejected, evicted, delayed.
-    flush: the worker is at its end (or a manual epoch ended): windows of these summaries are over whatever the time.
+    number: from 1, in the order of sending. watermark_us: windows that end (lateness included) up to it are final.
+    windows: per summary, the windows with records that became final since the Progress before.
+    first: per summary, the earliest window this worker has opened.
+    counts: per summary, of this worker since its start: records, late, rejected, evicted, delayed.
+    ended: manual epochs that ended with this: (summary, its window, the next one's window).
+    finished: the worker is at its end: every window is final.
     """
 
     worker: int
     merger: int
+    number: int
     watermark_us: int
     finals: int
+    windows: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    flush: tuple[str, ...] = ()
+    ended: tuple[tuple[str, int, int], ...] = ()
+    finished: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,469 @@
+"""The merger: partials in, findings and results out. It knows nothing of how partials come."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tocsin.detectors.summary.definition import Summary
+from tocsin.detectors.summary.early import Early
+from tocsin.detectors.summary.judge import Judge, Known, Passed
+from tocsin.detectors.summary.messages import Crossing, EpochResult, Hint, Output, Partial, Progress
+from tocsin.detectors.summary.rows import from_ipc, plain, to_ipc
+from tocsin.detectors.summary.table import KeyTable
+
+STATE_FORMAT = 1
+_FOREVER = float("inf")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Peer:
+    """What a worker has said so far. done: numbers of its finals that are here, from 1 without a gap."""
+
+    watermark_us: float = -_FOREVER
+    number: int = 0
+    waiting: dict[int, Progress] = field(default_factory=dict)
+    finals: set[int] = field(default_factory=set)
+    done: int = 0
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def has_final(self, number: int) -> bool:
+        """Note that a final came; say whether it was here before."""
+        if number <= self.done or number in self.finals:
+            return True
+        self.finals.add(number)
+        while self.done + 1 in self.finals:
+            self.done += 1
+            self.finals.remove(self.done)
+        return False
+
+    def next_progress(self) -> Progress | None:
+        """Return the next Progress of which all finals are here."""
+        progress = self.waiting.get(self.number + 1)
+        if progress is None or progress.finals > self.done:
+            return None
+        self.number += 1
+        return self.waiting.pop(self.number)
+
+
+@dataclass
+class Share:
+    """One window's keys at this merger: what is final of each worker, and what is known early."""
+
+    table: KeyTable
+    passed: Passed
+    early: dict[int, Early] = field(default_factory=dict)
+    final: set[int] = field(default_factory=set)
+    records: dict[int, int] = field(default_factory=dict)
+    evicted: dict[int, int] = field(default_factory=dict)
+
+
+class Merger:
+    """Merges the partials of all workers for its part of the keys, judges keys, and ends windows.
+
+    A window is over when every worker's Progress says so. When one stays away for `patience_s` after another was
+    ready, the window ends without it: the result names it as missing and holds what was known of its part.
+    """
+
+    def __init__(
+        self,
+        summaries: Sequence[Summary],
+        *,
+        merger: int = 0,
+        workers: int = 1,
+        patience_s: float = 30.0,
+        origin_us: int = 0,
+    ) -> None:
+        self.summaries = {summary.name: summary for summary in summaries}
+        self.merger, self.workers, self.patience_s = merger, workers, patience_s
+        self.ignored = 0
+        self._origin = {each.name: origin_us if each.origin == "first" else 0 for each in summaries}
+        self._judges = {summary.name: Judge(summary) for summary in summaries}
+        self._peers = [Peer() for _ in range(workers)]
+        self._shares: dict[str, dict[int, Share]] = {name: {} for name in self.summaries}
+        self._full: dict[str, set[int]] = {name: set() for name in self.summaries}
+        self._next: dict[str, int] = {}
+        self._first: dict[str, int] = {}
+        self._ends: dict[str, dict[int, tuple[int, set[int]]]] = {name: {} for name in self.summaries}
+        self._known = {each.name: Known() for each in summaries if each.new_for_us}
+        self._late: dict[str, int] = dict.fromkeys(self.summaries, 0)
+        self._waiting_since: float | None = None
+
+    def receive(self, message: Partial | Progress, now: float) -> Output:
+        """Take in what a worker sent; now: a monotonic clock, seconds."""
+        if isinstance(message, Progress):
+            self._peers[message.worker].waiting.setdefault(message.number, message)
+            if message.number <= self._peers[message.worker].number:
+                del self._peers[message.worker].waiting[message.number]
+            return self._move_on(now)
+        if message.final:
+            self._take_final(message)
+            return self._move_on(now)
+        return self._take_early(message)
+
+    def tick(self, now: float) -> Output:
+        """End windows that have waited too long for a worker."""
+        most = max(peer.watermark_us for peer in self._peers)
+        behind = {number for number, peer in enumerate(self._peers) if peer.watermark_us < most}
+        if not behind or not self._are_over(most):
+            self._waiting_since = None
+            return Output()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        if now - self._waiting_since < self.patience_s:
+            return Output()
+        self._waiting_since = None
+        return self._end_windows(most, behind)
+
+    def value(self, partials: Sequence[Partial]) -> list[dict[str, Any]]:
+        """Return what partials of one summary's key (from `Worker.value` of every worker) come to, window by window."""
+        found = []
+        for at in sorted({partial.window for partial in partials}):
+            its = [partial for partial in partials if partial.window == at]
+            summary = self.summaries[its[0].summary]
+            view = KeyTable(summary)
+            for partial in its:
+                view.merge(partial.table)
+            start, end = self._span(summary, at, at + summary.window_us)
+            for row in view.results(view.all_slots()).to_pylist():
+                key = {name: row.pop(name) for name in summary.key_parts}
+                records = row.pop("records", None)
+                row.pop("begin", None), row.pop("end", None)
+                values = {name: plain(value) for name, value in row.items()}
+                found.append({"start": start, "end": end, "key": key, "values": values, "records": records})
+        return found
+
+    def status(self) -> dict[str, dict[str, int]]:
+        """Return for each summary the keys and bytes of its windows here."""
+        return {
+            name: {
+                "keys": sum(len(share.table) for share in shares.values()),
+                "nbytes": sum(share.table.nbytes for share in shares.values())
+                + (self._known[name].nbytes if name in self._known else 0),
+                "windows": len(shares),
+            }
+            for name, shares in self._shares.items()
+        }
+
+    # What comes in
+
+    def _take_final(self, partial: Partial) -> None:
+        if self._peers[partial.worker].has_final(partial.final):
+            return
+        if self._is_over(partial.summary, partial.window):
+            self.ignored += partial.table.num_rows
+            return
+        share = self._share(partial.summary, partial.window)
+        share.early.pop(partial.worker, None)
+        if partial.table.num_rows:
+            share.table.merge(partial.table)
+        share.records[partial.worker], share.evicted[partial.worker] = partial.records, partial.evicted
+        if partial.last:
+            share.final.add(partial.worker)
+
+    def _take_early(self, partial: Partial) -> Output:
+        share = None
+        if not self._is_over(partial.summary, partial.window):
+            share = self._share(partial.summary, partial.window)
+        if share is None or partial.worker in share.records:
+            self.ignored += partial.table.num_rows
+            return Output()
+        share.early.setdefault(partial.worker, Early()).put(partial.sequence, partial.table)
+        if not self._judges[partial.summary].growing:
+            return Output()
+        return self._judge_early(self.summaries[partial.summary], partial, share)
+
+    def _judge_early(self, summary: Summary, partial: Partial, share: Share) -> Output:
+        judge, keys = self._judges[summary.name], partial.table.column("key").to_numpy()
+        view = KeyTable(summary)
+        for early in share.early.values():
+            rows = early.rows(keys)
+            if rows is not None:
+                view.merge(rows)
+        slots = view.index.find(keys)
+        slots, keys, examples = slots[slots >= 0], keys[slots >= 0], partial.table.column("examples").to_pylist()
+        counts, before = judge.passed_early(view, slots), share.passed.counts(keys)
+        news = (counts > before) & self._is_judged(summary, partial.window, keys)
+        output = Output()
+        if news.any():
+            share.passed.set_counts(keys[news], counts[news])
+            picked = np.flatnonzero(news)
+            shown = [json.loads(examples[row]) if examples[row] else [] for row in picked.tolist()]
+            output.crossings = self._crossings(
+                summary, partial.window, view.results(slots[picked]), before[picked], counts[picked], shown
+            )
+        if self.workers > 1:
+            slack = judge.slack(view, slots, self.workers)
+            told = share.passed.to_hint(keys, slack)
+            if told.any():
+                rows = [tuple(row) for row in slack[told].tolist()]
+                output.hints = [Hint(summary.name, partial.window, tuple(keys[told].tolist()), tuple(rows))]
+        return output
+
+    def _move_on(self, now: float) -> Output:
+        """Apply what workers said of their progress, and end the windows that are over for all."""
+        applied = False
+        for number, peer in enumerate(self._peers):
+            while progress := peer.next_progress():
+                applied = True
+                self._apply(number, peer, progress)
+        if not applied:
+            return Output()
+        least = min(peer.watermark_us for peer in self._peers)
+        output = self._end_windows(least, set()) if least > -_FOREVER else Output()
+        output.extend(self._end_manual())
+        return output
+
+    def _apply(self, number: int, peer: Peer, progress: Progress) -> None:
+        peer.watermark_us = _FOREVER if progress.finished else float(progress.watermark_us)
+        peer.counts = progress.counts
+        for name, windows in progress.windows.items():
+            self._full[name] |= {at for at in windows if not self._is_over(name, at)}
+        for name, at in progress.first.items():
+            self._first[name] = min(at, self._first.get(name, at))
+        for name, at, following in progress.ended:
+            self._ends[name].setdefault(at, (following, set()))[1].add(number)
+
+    def _share(self, name: str, at: int) -> Share:
+        shares = self._shares[name]
+        if at not in shares:
+            growing = self._judges[name].growing
+            shares[at] = Share(KeyTable(self.summaries[name]), Passed(len(growing.guards()) if growing else 0))
+        return shares[at]
+
+    # Windows that are over
+
+    def _is_over(self, name: str, at: int) -> bool:
+        return name in self._next and at < self._next[name]
+
+    def _last_over(self, summary: Summary, watermark_us: float) -> int:
+        """Return the latest window that is over at a watermark."""
+        latest = int(watermark_us) - summary.lateness_us - summary.window_us - self._origin[summary.name]
+        return latest // summary.step_us * summary.step_us + self._origin[summary.name]
+
+    def _full_windows(self, name: str) -> set[int]:
+        return self._full[name] | self._shares[name].keys()
+
+    def _are_over(self, watermark_us: float) -> bool:
+        """Whether any window with records is over at a watermark."""
+        for name, summary in self.summaries.items():
+            full = self._full_windows(name)
+            if full and (watermark_us == _FOREVER or min(full) <= self._last_over(summary, watermark_us)):
+                return True
+        return False
+
+    def _end_windows(self, watermark_us: float, missing: set[int]) -> Output:
+        output = Output()
+        for name, summary in self.summaries.items():
+            if not summary.window_us:
+                if watermark_us == _FOREVER:
+                    for at in sorted(self._full_windows(name)):
+                        output.extend(self._end_window(summary, at, at, missing))
+                continue
+            output.extend(self._end_timed(summary, watermark_us, missing))
+        return output
+
+    def _end_timed(self, summary: Summary, watermark_us: float, missing: set[int]) -> Output:
+        name, step, output = summary.name, summary.step_us, Output()
+        full = sorted(self._full_windows(name))
+        if watermark_us == _FOREVER:
+            if not full:
+                return output
+            last = full[-1]
+        else:
+            last = self._last_over(summary, watermark_us)
+        at = self._beginning(summary, full, last)
+        for window in [each for each in full if each <= last]:
+            self._skip_empty(summary, at, window, output)
+            output.extend(self._end_window(summary, window, window + summary.window_us, missing))
+            at = window + step
+        if watermark_us != _FOREVER:
+            self._skip_empty(summary, at, last + step, output)
+        self._next[name] = max(self._next.get(name, last + step), last + step)
+        return output
+
+    def _beginning(self, summary: Summary, full: list[int], last: int) -> int:
+        """Return the first window that was not ended yet."""
+        if summary.name in self._next:
+            return self._next[summary.name]
+        known = [*full[:1], *([self._first[summary.name]] if summary.name in self._first else [])]
+        return min([*known, last + summary.step_us])
+
+    def _skip_empty(self, summary: Summary, at: int, until: int, output: Output) -> None:
+        """Report the empty windows from one to another as one result; of several mergers the first does."""
+        count = (until - at) // summary.step_us
+        if count > 0 and self.merger == 0:
+            start, _ = self._span(summary, at, at + summary.window_us)
+            _, end = self._span(summary, at, until - summary.step_us + summary.window_us)
+            table = KeyTable(summary)
+            empty = table.results(table.all_slots())
+            output.results.append(EpochResult(summary.name, start, end, self.merger, empty, epochs=count))
+
+    def _end_manual(self) -> Output:
+        output = Output()
+        for name, ends in self._ends.items():
+            for at in sorted(ends):
+                following, workers = ends[at]
+                if len(workers) == self.workers:
+                    del ends[at]
+                    output.extend(self._end_window(self.summaries[name], at, following, set()))
+                    self._next[name] = following
+        return output
+
+    def _end_window(self, summary: Summary, at: int, end_us: int, missing: set[int]) -> Output:
+        """Judge a window's keys for the last time and return its results."""
+        name = summary.name
+        self._full[name].discard(at)
+        share = self._shares[name].pop(at, None) or Share(KeyTable(summary), Passed(0))
+        absent = {worker for worker in missing if worker not in share.final}
+        for worker, early in share.early.items():
+            rows, _ = early.all_rows()
+            if worker in absent and rows is not None:
+                share.table.merge(rows)
+        slots, keys = share.table.all_slots(), share.table.index.keys
+        results = share.table.results(slots)
+        output = Output(crossings=self._judge_at_end(summary, at, share, results))
+        if name in self._known:
+            self._known[name].add(keys, end_us, end_us - summary.new_for_us)
+        start, end = self._span(summary, at, end_us)
+        late = sum(peer.counts.get(name, {}).get("late", 0) for peer in self._peers)
+        result = EpochResult(
+            name, start, end, self.merger, results, sum(share.records.values()), late - self._late[name],
+            sum(share.evicted.values()), tuple(sorted(absent)),
+        )  # fmt: skip
+        self._late[name] = late
+        output.results.append(result)
+        return output
+
+    def _judge_at_end(self, summary: Summary, at: int, share: Share, results: pa.Table) -> list[Crossing]:
+        judge, slots, keys = self._judges[summary.name], share.table.all_slots(), share.table.index.keys
+        if not judge.levels or not len(slots):
+            return []
+        counts, before = judge.passed_at_end(share.table, slots, results), np.zeros(len(slots), np.int64)
+        grown = np.flatnonzero(counts)
+        before[grown] = share.passed.counts(keys[grown])
+        news = np.flatnonzero((counts > before) & self._is_judged(summary, at, keys))
+        chosen = results.take(pa.array(news))
+        return self._crossings(summary, at, chosen, before[news], counts[news], [[] for _ in news], early=False)
+
+    def _is_judged(self, summary: Summary, at: int, keys: np.ndarray) -> np.ndarray:
+        """Return which keys may be judged, (m,) bool: new ones only, once enough was learned, where that is asked."""
+        if not summary.new_for_us:
+            return np.ones(len(keys), bool)
+        first = min([self._first.get(summary.name, at), *self._shares[summary.name], at])
+        if summary.name in self._first:
+            first = self._first[summary.name]
+        if at < first + summary.learn_us:
+            return np.zeros(len(keys), bool)
+        return self._known[summary.name].is_new(keys, at - summary.new_for_us)
+
+    def _crossings(
+        self,
+        summary: Summary,
+        at: int,
+        results: pa.Table,
+        before: np.ndarray,
+        counts: np.ndarray,
+        examples: list[list[dict[str, Any]]],
+        *,
+        early: bool = True,
+    ) -> list[Crossing]:
+        levels = summary.levels or (1.0,)
+        found = []
+        for row, old, new, shown in zip(results.to_pylist(), before.tolist(), counts.tolist(), examples, strict=True):
+            key = {name: row.pop(name) for name in summary.key_parts}
+            begin, end, records = row.pop("begin"), row.pop("end"), row.pop("records")
+            found.append(
+                Crossing(
+                    summary.name, at, key, {name: plain(value) for name, value in row.items()},
+                    levels[old:new], levels[:new], begin, end, records, shown, early=early,
+                )
+            )  # fmt: skip
+        return found
+
+    def _span(self, summary: Summary, at: int, end_us: int) -> tuple[datetime, datetime]:
+        return _EPOCH + timedelta(microseconds=at), _EPOCH + timedelta(microseconds=end_us)
+
+    # State
+
+    def state(self) -> dict[str, Any]:
+        """Return everything needed to go on: arrays, numbers, texts, lists and maps of them."""
+        state: dict[str, Any] = {
+            "format": STATE_FORMAT, "workers": self.workers, "next": dict(self._next), "first": dict(self._first),
+            "late": dict(self._late), "ignored": self.ignored, "origin": dict(self._origin),
+            "full": {name: sorted(windows) for name, windows in self._full.items()},
+            "ends": {name: [[at, following, sorted(who)] for at, (following, who) in ends.items()]
+                     for name, ends in self._ends.items()},
+            "peers": [_peer_state(peer) for peer in self._peers],
+            "shares": [],
+        }  # fmt: skip
+        for name, known in self._known.items():
+            state[f"known.{name}"] = known.state()
+        for name, shares in self._shares.items():
+            for at, share in shares.items():
+                self._add_share(state, name, at, share)
+        return state
+
+    def _add_share(self, state: dict[str, Any], name: str, at: int, share: Share) -> None:
+        mark = f"share.{len(state['shares'])}"
+        state["shares"].append(
+            {
+                "summary": name, "window": at, "final": sorted(share.final), "early": sorted(share.early),
+                "records": {str(k): v for k, v in share.records.items()},
+                "evicted": {str(k): v for k, v in share.evicted.items()},
+            }
+        )  # fmt: skip
+        state[f"{mark}.table"] = to_ipc(share.table.partial(share.table.all_slots()))
+        for part, array in zip(("keys", "counts", "slack"), share.passed.state(), strict=True):
+            state[f"{mark}.passed.{part}"] = array
+        for worker, early in share.early.items():
+            rows, sequences = early.all_rows()
+            if rows is not None:
+                state[f"{mark}.early.{worker}"] = to_ipc(rows)
+                state[f"{mark}.early.{worker}.sequences"] = sequences
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a state of an equally configured merger."""
+        self._next, self._first, self._late = dict(state["next"]), dict(state["first"]), dict(state["late"])
+        self._origin, self.ignored = dict(state["origin"]), state["ignored"]
+        self._full = {name: set(windows) for name, windows in state["full"].items()}
+        self._ends = {
+            name: {at: (following, set(who)) for at, following, who in ends} for name, ends in state["ends"].items()
+        }
+        self._peers = [_peer(each) for each in state["peers"]]
+        for name, known in self._known.items():
+            known.restore(state[f"known.{name}"])
+        self._shares = {name: {} for name in self.summaries}
+        for number, each in enumerate(state["shares"]):
+            mark = f"share.{number}"
+            share = self._share(each["summary"], each["window"])
+            share.table.merge(from_ipc(state[f"{mark}.table"]))
+            share.passed.restore([state[f"{mark}.passed.{part}"] for part in ("keys", "counts", "slack")])
+            share.final = set(each["final"])
+            share.records = {int(k): v for k, v in each["records"].items()}
+            share.evicted = {int(k): v for k, v in each["evicted"].items()}
+            for worker in each["early"]:
+                share.early[worker] = Early()
+                rows = from_ipc(state[f"{mark}.early.{worker}"])
+                share.early[worker].restore(rows, state[f"{mark}.early.{worker}.sequences"])
+
+
+def _peer_state(peer: Peer) -> dict[str, Any]:
+    """Return what is kept of a worker. Progress that waits is sent again by the worker's own replay."""
+    watermark = None if abs(peer.watermark_us) == _FOREVER else peer.watermark_us
+    return {
+        "watermark": watermark, "finished": peer.watermark_us == _FOREVER, "number": peer.number,
+        "finals": sorted(peer.finals), "done": peer.done, "counts": peer.counts,
+    }  # fmt: skip
+
+
+def _peer(state: dict[str, Any]) -> Peer:
+    watermark = state["watermark"]
+    if watermark is None:
+        watermark = _FOREVER if state["finished"] else -_FOREVER
+    return Peer(watermark, state["number"], {}, set(state["finals"]), state["done"], state["counts"])
