@@ -112,7 +112,7 @@ def _entity(summary: Summary, crossing: Crossing) -> str:
 
 def _about(summary: Summary, crossing: Crossing) -> str:
     """Name summary, window and the rest of the key."""
-    window = rfc3339(_EPOCH + timedelta(microseconds=crossing.window)) if summary.window_us else f"#{crossing.window}"
+    window = rfc3339(_EPOCH + timedelta(microseconds=crossing.window))
     rest = {part: value for part, value in crossing.key.items() if part != summary.entity or value in (None, "-", "")}
     return f"{summary.name} {window}" + (f" {json.dumps(rest, ensure_ascii=False, default=str)}" if rest else "")
 
