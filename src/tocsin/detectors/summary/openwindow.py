@@ -172,7 +172,8 @@ class OpenWindow:
             watch.spoke(slots, self._values(watch, slots))
 
     def _values(self, watch: Watch, slots: np.ndarray) -> np.ndarray:
-        return np.nan_to_num(self.table.values(watch.guard.name, slots), nan=0.0)
+        values: np.ndarray = np.nan_to_num(self.table.values(watch.guard.name, slots), nan=0.0)
+        return values
 
     @property
     def nbytes(self) -> int:
