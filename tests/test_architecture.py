@@ -16,7 +16,10 @@ PACKAGE = Path(tocsin.__file__).parent
 LAYERS: list[set[str]] = [
     {"errors", "clock", "levels"},
     {"records", "kernels"},
-    {"store", "source", "detector", "sink", "settings", "settings_file", "settings_keys"},
+    {
+        *("store", "source", "detector", "sink"),
+        *("settings", "settings_file", "settings_keys", "settings_section", "settings_sinks", "settings_summaries"),
+    },
     {"stores", "sources", "detectors", "sinks", "ledger"},
     {"lifecycle", "verdict"},
     {"jobs", "cluster"},
@@ -52,6 +55,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("serve/metrics.py",),
     "psycopg": ("ledger/*",),
     "pydantic": ("settings*.py",),
+    "pydantic_core": ("settings_summaries.py",),
     "pydantic_settings": ("settings.py",),
     "rich": ("cli/*",),
     "rich_click": ("cli/*",),

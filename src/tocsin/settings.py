@@ -9,69 +9,38 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic_settings
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tocsin.errors import SettingsError
 from tocsin.settings_file import SettingsFile, read_settings_file
 from tocsin.settings_keys import is_secret, nearest
+from tocsin.settings_section import LocalPath, Percent, Section, at_home, one_of, setting
+from tocsin.settings_sinks import SinkSettings
+from tocsin.settings_summaries import SummarySettings
 
 ENV_PREFIX = "TOCSIN_"
 DEFAULT_FILES = ("tocsin.yaml", "/etc/tocsin/tocsin.yaml")
 
 
-def _key(default: Any, help: str, *, unit: str = "", **bounds: Any) -> Any:
-    """Declare a key: its default, its help, its unit and its bounds."""
-    return Field(default, description=help, json_schema_extra={"unit": unit} if unit else None, **bounds)
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-
-def _at_home(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _one_of(given: Any, file: Path | None, key: str) -> None:
-    if given is not None and file is not None:
-        raise ValueError(f"{key} and {key}_file are both set; keep one")
-
-
-Percent = Annotated[float, Field(ge=0, le=100)]
-LocalPath = Annotated[Path, AfterValidator(_at_home)]
-
-
-class S3Settings(_Section):
+class S3Settings(Section):
     """An S3 bucket, used when `store` is s3://… or `bucket` is set; credentials by environment, profile or file."""
 
-    bucket: str = _key("", "bucket; empty means the store is the folder in `store`")
-    prefix: str = _key("", "folder inside the bucket")
-    region: str = _key("us-east-1", "region")
-    endpoint: str = _key("", "URL of an S3-compatible server; empty means AWS")
-    profile: str = _key("", "profile in ~/.aws/credentials; empty means environment, then instance role")
-    access_key_id_file: LocalPath | None = _key(None, "file that holds the access key id")
-    secret_access_key_file: LocalPath | None = _key(None, "file that holds the secret access key")
-    url_style: Literal["path", "virtual"] = _key("path", "bucket in the path or in the host name")
-    http_retries: int = _key(10, "attempts after the first", ge=0, le=100)
-    http_retry_wait_ms: int = _key(2000, "wait before the first retry", unit="milliseconds", ge=1, le=600_000)
-    http_retry_backoff: float = _key(2.0, "factor by which each wait grows", ge=1, le=10)
-    timeout_s: float = _key(30.0, "limit of one request", unit="seconds", gt=0, le=3600)
+    bucket: str = setting("", "bucket; empty means the store is the folder in `store`")
+    prefix: str = setting("", "folder inside the bucket")
+    region: str = setting("us-east-1", "region")
+    endpoint: str = setting("", "URL of an S3-compatible server; empty means AWS")
+    profile: str = setting("", "profile in ~/.aws/credentials; empty means environment, then instance role")
+    access_key_id_file: LocalPath | None = setting(None, "file that holds the access key id")
+    secret_access_key_file: LocalPath | None = setting(None, "file that holds the secret access key")
+    url_style: Literal["path", "virtual"] = setting("path", "bucket in the path or in the host name")
+    http_retries: int = setting(10, "attempts after the first", ge=0, le=100)
+    http_retry_wait_ms: int = setting(2000, "wait before the first retry", unit="milliseconds", ge=1, le=600_000)
+    http_retry_backoff: float = setting(2.0, "factor by which each wait grows", ge=1, le=10)
+    timeout_s: float = setting(30.0, "limit of one request", unit="seconds", gt=0, le=3600)
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> "S3Settings":
@@ -82,124 +51,124 @@ class S3Settings(_Section):
         return self
 
 
-class IngestSettings(_Section):
+class IngestSettings(Section):
     """How files become flows in the lake."""
 
-    csv: dict[str, dict[str, str]] = _key(
+    csv: dict[str, dict[str, str]] = setting(
         {},
         "CSV column maps by name: {netflow: {stime: StartTime, saddr: SrcAddr, …}}; chosen by `--format csv:netflow`",
     )
-    rename: dict[str, str] = _key({}, "Parquet columns to rename: theirs -> ours, {src_ip: saddr}")
-    chunk_mb: int = _key(64, "input read before a lake file is written", unit="MiB", ge=1, le=1024)
-    follow_flush_s: float = _key(30.0, "how often `--follow` writes what it has", unit="seconds", gt=0, le=3600)
-    workers: int = _key(2, "threads that parse", ge=1, le=64)
+    rename: dict[str, str] = setting({}, "Parquet columns to rename: theirs -> ours, {src_ip: saddr}")
+    chunk_mb: int = setting(64, "input read before a lake file is written", unit="MiB", ge=1, le=1024)
+    follow_flush_s: float = setting(30.0, "how often `--follow` writes what it has", unit="seconds", gt=0, le=3600)
+    workers: int = setting(2, "threads that parse", ge=1, le=64)
 
 
-class SamplingSettings(_Section):
+class SamplingSettings(Section):
     """Which rows become the baseline, and when."""
 
-    sample_percent: Percent = _key(10.0, "share of a day's rows that is kept", unit="percent")
-    small_day_rows: int = _key(
+    sample_percent: Percent = setting(10.0, "share of a day's rows that is kept", unit="percent")
+    small_day_rows: int = setting(
         5000,
         "a protocol with fewer flows a day is sampled whole, with somewhat more in a larger share",
         unit="rows",
         ge=0,
     )
-    retention_days: int = _key(
+    retention_days: int = setting(
         7, "days of samples kept, counted from the newest day in the lake", unit="days", ge=1, le=3650
     )
-    sample_hour: int = _key(0, "UTC hour of the daily sample", ge=0, le=23)
-    sample_minute: int | None = _key(None, "its minute; chosen at random once at start when unset", ge=0, le=59)
-    exclude_severity: Literal["low", "medium", "high", "critical", "none"] = _key(
+    sample_hour: int = setting(0, "UTC hour of the daily sample", ge=0, le=23)
+    sample_minute: int | None = setting(None, "its minute; chosen at random once at start when unset", ge=0, le=59)
+    exclude_severity: Literal["low", "medium", "high", "critical", "none"] = setting(
         "high", "rows behind findings of this severity or above are left out of samples"
     )
 
 
-class FeatureSettings(_Section):
+class FeatureSettings(Section):
     """How values become comparable."""
 
-    fields: list[str] = _key([], "fields used; empty means the default set of the record kind")
-    exclude: list[str] = _key([], "fields never used")
-    num_bins: int = _key(10, "bins of a numeric field", ge=2, le=1024)
-    histogram_type: Literal["quantile", "equal_width"] = _key("quantile", "bins of equal count, or of equal width")
-    ipv4_prefix: int = _key(24, "address bits kept of IPv4", unit="bits", ge=0, le=32)
-    ipv6_prefix: int = _key(48, "address bits kept of IPv6", unit="bits", ge=0, le=128)
-    ip_hash_modulus: int = _key(
+    fields: list[str] = setting([], "fields used; empty means the default set of the record kind")
+    exclude: list[str] = setting([], "fields never used")
+    num_bins: int = setting(10, "bins of a numeric field", ge=2, le=1024)
+    histogram_type: Literal["quantile", "equal_width"] = setting("quantile", "bins of equal count, or of equal width")
+    ipv4_prefix: int = setting(24, "address bits kept of IPv4", unit="bits", ge=0, le=32)
+    ipv6_prefix: int = setting(48, "address bits kept of IPv6", unit="bits", ge=0, le=128)
+    ip_hash_modulus: int = setting(
         65536, "most distinct values of a categorical field that are told apart", ge=16, le=16_777_216
     )
-    sample_days: int = _key(7, "newest days of samples that are used", unit="days", ge=1, le=3650)
+    sample_days: int = setting(7, "newest days of samples that are used", unit="days", ge=1, le=3650)
 
 
-class RankingSettings(_Section):
+class RankingSettings(Section):
     """Which fields a model may use."""
 
-    enabled: bool = _key(True, "leave out fields that say nothing")
-    top_n: int = _key(24, "most fields a model uses", ge=1, le=1000)
-    min_importance: float = _key(0.0, "least importance of a field that is used", ge=0, le=1)
+    enabled: bool = setting(True, "leave out fields that say nothing")
+    top_n: int = setting(24, "most fields a model uses", ge=1, le=1000)
+    min_importance: float = setting(0.0, "least importance of a field that is used", ge=0, le=1)
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """How models are made, and when."""
 
-    algorithm: Literal["hbos", "iforest", "autoencoder", "hybrid"] = _key("hbos", "what is trained and served")
-    train_hour: int = _key(1, "UTC hour of the daily training", ge=0, le=23)
-    train_minute: int | None = _key(None, "its minute; chosen at random once at start when unset", ge=0, le=59)
-    min_rows: int = _key(200, "fewest sampled rows a model is trained on", unit="rows", ge=1)
-    min_days: int = _key(1, "fewest sampled days a model is trained on", unit="days", ge=1)
-    max_unusual_percent: Percent = _key(
+    algorithm: Literal["hbos", "iforest", "autoencoder", "hybrid"] = setting("hbos", "what is trained and served")
+    train_hour: int = setting(1, "UTC hour of the daily training", ge=0, le=23)
+    train_minute: int | None = setting(None, "its minute; chosen at random once at start when unset", ge=0, le=59)
+    min_rows: int = setting(200, "fewest sampled rows a model is trained on", unit="rows", ge=1)
+    min_days: int = setting(1, "fewest sampled days a model is trained on", unit="days", ge=1)
+    max_unusual_percent: Percent = setting(
         25.0,
         "a sample of which the served model finds a larger share unusual is a poor day and makes no new model",
         unit="percent",
     )
-    keep_versions: int = _key(10, "versions of a model that are kept", ge=2, le=1000)
-    seed: int = _key(0, "seed of everything random in training")
+    keep_versions: int = setting(10, "versions of a model that are kept", ge=2, le=1000)
+    seed: int = setting(0, "seed of everything random in training")
 
 
-class ScoringSettings(_Section):
+class ScoringSettings(Section):
     """How flows are scored."""
 
-    interval_s: float = _key(300.0, "pause between looks of `score --continuous`", unit="seconds", gt=0, le=86_400)
-    in_run: bool = _key(True, "the daemon scores too, after each training")
-    retention_days: int = _key(
+    interval_s: float = setting(300.0, "pause between looks of `score --continuous`", unit="seconds", gt=0, le=86_400)
+    in_run: bool = setting(True, "the daemon scores too, after each training")
+    retention_days: int = setting(
         30, "days of flow scores, host profiles and host scores kept", unit="days", ge=1, le=3650
     )
-    top_reasons: int = _key(3, "reasons kept with each scored flow", ge=1, le=16)
-    min_score: Percent = _key(0.0, "flows that score lower are left out of the score files")
-    reputation_file: LocalPath | None = _key(
+    top_reasons: int = setting(3, "reasons kept with each scored flow", ge=1, le=16)
+    min_score: Percent = setting(0.0, "flows that score lower are left out of the score files")
+    reputation_file: LocalPath | None = setting(
         None, "Parquet of bad addresses for `hybrid`: ip_address, abuse_confidence_score"
     )
 
 
-class FingerprintSettings(_Section):
+class FingerprintSettings(Section):
     """What is learned of hosts' TLS and TCP fingerprints."""
 
-    enabled: bool = _key(True, "build and use fingerprint profiles where the flows have fingerprints")
-    history_days: int = _key(7, "days that make a host's profile", unit="days", ge=1, le=3650)
-    client_field: str = _key("ndpi_ja4", "column with the client's fingerprint")
-    server_field: str = _key("ndpi_ja3s", "column with the server's fingerprint")
-    min_observations: int = _key(10, "flows of a host before it is judged", unit="flows", ge=1)
-    anomaly_threshold: float = _key(0.7, "novelty from which a change is reported", ge=0, le=1)
-    max_fingerprints_per_host: int = _key(5, "more than so many fingerprints on one host are suspicious", ge=1)
-    detect_suspicious: bool = _key(True, "report hosts with too many fingerprints")
+    enabled: bool = setting(True, "build and use fingerprint profiles where the flows have fingerprints")
+    history_days: int = setting(7, "days that make a host's profile", unit="days", ge=1, le=3650)
+    client_field: str = setting("ndpi_ja4", "column with the client's fingerprint")
+    server_field: str = setting("ndpi_ja3s", "column with the server's fingerprint")
+    min_observations: int = setting(10, "flows of a host before it is judged", unit="flows", ge=1)
+    anomaly_threshold: float = setting(0.7, "novelty from which a change is reported", ge=0, le=1)
+    max_fingerprints_per_host: int = setting(5, "more than so many fingerprints on one host are suspicious", ge=1)
+    detect_suspicious: bool = setting(True, "report hosts with too many fingerprints")
 
 
-class VerdictSettings(_Section):
+class VerdictSettings(Section):
     """What becomes a finding."""
 
-    low: Percent = _key(95.0, "least score of severity low")
-    medium: Percent = _key(99.0, "least score of severity medium")
-    high: Percent = _key(99.9, "least score of severity high")
-    critical: Percent = _key(99.99, "least score of severity critical")
-    min_severity: Literal["info", "low", "medium", "high", "critical"] = _key(
+    low: Percent = setting(95.0, "least score of severity low")
+    medium: Percent = setting(99.0, "least score of severity medium")
+    high: Percent = setting(99.9, "least score of severity high")
+    critical: Percent = setting(99.99, "least score of severity critical")
+    min_severity: Literal["info", "low", "medium", "high", "critical"] = setting(
         "medium", "findings below this are not kept"
     )
-    noise_budget: int = _key(
+    noise_budget: int = setting(
         20, "most new findings a day a detector; the highest scores are kept, the rest counted", ge=1
     )
-    warm_up_rows: int = _key(
+    warm_up_rows: int = setting(
         200, "rows a protocol's model has learned from before its scores make findings", unit="records", ge=0
     )
-    home_networks: list[str] = _key(
+    home_networks: list[str] = setting(
         ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"],
         "networks that are ours, besides those seen",
     )
@@ -219,54 +188,31 @@ class VerdictSettings(_Section):
         return self
 
 
-class SinkSettings(_Section):
-    """One place that findings are delivered to."""
-
-    type: Literal["jsonl", "parquet", "webhook", "syslog", "notice"] = Field(description="kind of sink")
-    path: LocalPath | None = _key(None, "file (jsonl, notice) or folder (parquet)")
-    url: str = _key("", "address of the webhook")
-    host: str = _key("127.0.0.1", "syslog server")
-    port: int = _key(514, "its port", ge=1, le=65535)
-    protocol: Literal["udp", "tcp"] = _key("udp", "how syslog is sent")
-    secret: SecretStr | None = _key(None, "key that signs the webhook (HMAC-SHA256)")
-    secret_file: LocalPath | None = _key(None, "file that holds that key")
-    min_severity: Literal["info", "low", "medium", "high", "critical"] = _key(
-        "medium", "findings below this are not sent"
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> "SinkSettings":
-        if self.type in ("jsonl", "parquet", "notice") and self.path is None:
-            raise ValueError(f"a sink of type {self.type} needs path")
-        if self.type == "webhook" and not self.url.startswith(("http://", "https://")):
-            raise ValueError("a sink of type webhook needs url, beginning with http:// or https://")
-        _one_of(self.secret, self.secret_file, "secret")
-        return self
-
-
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """What is told, and where."""
 
-    level: Literal["error", "warn", "info", "debug", "trace"] = _key("info", "least important message that is written")
-    file: LocalPath | None = _key(None, "log file; standard error (the journal, under systemd) when unset")
-    format: Literal["auto", "console", "json"] = _key("auto", "auto: console on a terminal, JSON lines elsewhere")
+    level: Literal["error", "warn", "info", "debug", "trace"] = setting(
+        "info", "least important message that is written"
+    )
+    file: LocalPath | None = setting(None, "log file; standard error (the journal, under systemd) when unset")
+    format: Literal["auto", "console", "json"] = setting("auto", "auto: console on a terminal, JSON lines elsewhere")
 
 
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """Prometheus metrics of the daemon."""
 
-    enabled: bool = _key(True, "serve metrics while the daemon runs")
-    host: str = _key("127.0.0.1", "address to listen on; anything but loopback shows metrics to the network")
-    port: int = _key(9464, "port to listen on", ge=0, le=65535)
+    enabled: bool = setting(True, "serve metrics while the daemon runs")
+    host: str = setting("127.0.0.1", "address to listen on; anything but loopback shows metrics to the network")
+    port: int = setting(9464, "port to listen on", ge=0, le=65535)
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What the machine may give."""
 
-    memory_mb: int = _key(1024, "memory of one query; more spills to disk", unit="MiB", ge=64)
-    threads: int = _key(2, "threads of one query or kernel", ge=1, le=256)
-    temp_dir: LocalPath | None = _key(None, "where queries spill; the system's temporary folder when unset")
-    claim_expiry_s: float = _key(
+    memory_mb: int = setting(1024, "memory of one query; more spills to disk", unit="MiB", ge=64)
+    threads: int = setting(2, "threads of one query or kernel", ge=1, le=256)
+    temp_dir: LocalPath | None = setting(None, "where queries spill; the system's temporary folder when unset")
+    claim_expiry_s: float = setting(
         120.0, "a claim not renewed for so long is free again", unit="seconds", ge=1, le=86_400
     )
 
@@ -278,16 +224,18 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", validate_default=True
     )
 
-    store: str = _key("./tocsin-data", "folder, or s3://bucket/prefix, that keeps lake, models and state")
-    domain: str = _key(
+    store: str = setting("./tocsin-data", "folder, or s3://bucket/prefix, that keeps lake, models and state")
+    domain: str = setting(
         "default",
         "name of the group of sensors; the first folder below the store",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
     )
-    ledger: SecretStr | None = _key(None, "database URL of findings and jobs; SQLite beside the store when unset")
-    ledger_file: LocalPath | None = _key(None, "file that holds the database URL")
-    protocols: list[str] = _key([], "protocols with a model of their own; empty means each one seen with enough rows")
-    parallel_protocols: bool = _key(False, "work on protocols side by side: faster, more memory")
+    ledger: SecretStr | None = setting(None, "database URL of findings and jobs; SQLite beside the store when unset")
+    ledger_file: LocalPath | None = setting(None, "file that holds the database URL")
+    protocols: list[str] = setting(
+        [], "protocols with a model of their own; empty means each one seen with enough rows"
+    )
+    parallel_protocols: bool = setting(False, "work on protocols side by side: faster, more memory")
     s3: S3Settings = S3Settings()
     ingest: IngestSettings = IngestSettings()
     sampling: SamplingSettings = SamplingSettings()
@@ -297,7 +245,8 @@ class Settings(BaseSettings):
     scoring: ScoringSettings = ScoringSettings()
     fingerprint: FingerprintSettings = FingerprintSettings()
     verdict: VerdictSettings = VerdictSettings()
-    sinks: list[SinkSettings] = _key([], "where findings are delivered")
+    sinks: list[SinkSettings] = setting([], "where findings are delivered")
+    summaries: list[SummarySettings] = setting([], "what is counted a key, and when it is too much")
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()
@@ -310,11 +259,11 @@ class Settings(BaseSettings):
             raise ValueError(f"must be a folder or s3://bucket/prefix (got {store!r})")
         if not store.strip():
             raise ValueError("must be a folder or s3://bucket/prefix; it is empty")
-        return str(_at_home(Path(store))) if store.startswith("~") else store
+        return str(at_home(Path(store))) if store.startswith("~") else store
 
     @model_validator(mode="after")
     def _agreeing(self) -> "Settings":
-        _one_of(self.ledger, self.ledger_file, "ledger")
+        one_of(self.ledger, self.ledger_file, "ledger")
         if (
             self.store.startswith("s3://")
             and self.s3.bucket

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "path", SecretStr: "secret"}
+WORDS = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    SecretStr: "secret",
+    Any: "anything",
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def _word(annotation: Any) -> str:
         return f"list of {'sections' if _section(arguments[0])[0] else _word(arguments[0])}"
     if origin is dict:
         return f"map of {_word(arguments[1])}"
-    return WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return WORDS.get(annotation) or str(getattr(annotation, "word", getattr(annotation, "__name__", annotation)))
 
 
 def _bounds(field: FieldInfo) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from tocsin.errors import SinkError
 from tocsin.records.finding import Finding, Reason
-from tocsin.settings import SinkSettings
+from tocsin.settings_sinks import SinkSettings
 from tocsin.sink import SINKS
 from tocsin.sinks.build import build_sink
 from tocsin.testing.clock import FakeClock

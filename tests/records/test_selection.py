@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tocsin.errors import InputError, SettingsError
 from tocsin.records import expressions
 from tocsin.records.expressions import evaluate, syntax_error
-from tocsin.records.selection import Selection, missing_names, misuse
+from tocsin.records.selection import Selection, bind
 
 
 def batch(**columns) -> pa.Table:
@@ -186,9 +186,12 @@ def test_many_rows_keep_their_order():
     assert np.array_equal(found.columns["out"].to_numpy(), np.arange(1, 300_001, 3))
 
 
-def test_names_that_are_not_known():
-    assert missing_names("attempts >= 30 AND nosuch.x > 1", ["attempts"]) == ["nosuch.x"]
-    assert misuse("attempts >= 30") is None
+def test_an_expression_is_bound_to_a_schema():
+    schema = pa.schema([("attempts", pa.float64()), ("host", pa.string())])
+    assert bind("attempts >= 30", schema) == (pa.bool_(), [])
+    assert bind("attempts + nosuch.x", schema) == (pa.float64(), ["nosuch.x"])
+    with pytest.raises(SettingsError, match="Binder Error"):
+        bind("list_sum(host)", schema)
 
 
 def test_evaluate_gives_null_where_a_row_failed():

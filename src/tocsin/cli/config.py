@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +15,7 @@ import rich_click as click
 from tocsin.app import App
 from tocsin.cli.output import json_option, print_json, print_table
 from tocsin.errors import SettingsError
+from tocsin.records.finding import SEVERITIES
 from tocsin.settings import ENV_PREFIX, Settings, find_settings_file, origin, read_secret, variable
 from tocsin.settings_file import SettingsFile
 from tocsin.settings_keys import Key, describe, nearest
@@ -154,6 +155,20 @@ def find_problems(settings: Settings, file: SettingsFile) -> Iterator[str]:
     remote = settings.store.startswith("s3://") or settings.s3.bucket
     if not remote and not _writable(Path(settings.store)):
         yield f"{origin('store', file)}: store: {settings.store} cannot be made or written"
+    yield from _summary_problems(settings, file)
+
+
+def _summary_problems(settings: Settings, file: SettingsFile) -> Iterator[str]:
+    """Yield what is wrong with summaries: names, reducers, SQL, windows, titles."""
+    if not settings.summaries:
+        return
+    from tocsin.detectors.summary.build import build
+
+    try:
+        build(settings.summaries)
+    except SettingsError as error:
+        for problem in str(error).splitlines():
+            yield f"{origin(problem.partition(':')[0], file)}: {problem}"
 
 
 def _given(settings: Settings) -> Iterator[tuple[str, Path]]:
@@ -203,6 +218,7 @@ def find_notes(settings: Settings, environ: Iterable[str]) -> Iterator[str]:
     if settings.training.algorithm == "hybrid" and settings.scoring.reputation_file is None:
         yield "training.algorithm is hybrid without scoring.reputation_file: it works on fingerprints alone"
     yield from _ingest_notes(settings)
+    yield from _summary_notes(settings)
     known = {variable(key.name) for key in describe(Settings) if "[]" not in key.name}
     known |= {variable(name) for name in Settings.model_fields}
     for name in sorted(environ):
@@ -210,6 +226,23 @@ def find_notes(settings: Settings, environ: Iterable[str]) -> Iterator[str]:
         if upper.startswith(ENV_PREFIX) and upper not in known and not upper.startswith(NOT_SETTINGS):
             near = nearest(Settings, tuple(upper.removeprefix(ENV_PREFIX).lower().split("__")))
             yield f"environment {name} is no setting" + (f"; did you mean {variable(near)}?" if near else "")
+
+
+def _summary_notes(settings: Settings) -> Iterator[str]:
+    """Yield summaries whose findings nobody will see."""
+    if not settings.summaries:
+        return
+    from tocsin.detectors.summary.build import build
+
+    least = settings.verdict.min_severity
+    with suppress(SettingsError):
+        for summary in build(settings.summaries):
+            unkept = [each for each in summary.severities if SEVERITIES.index(each) < SEVERITIES.index(least)]
+            if unkept and summary.condition is not None:
+                yield (
+                    f"summary {summary.name}: findings of severity {unkept[0]} are not kept, "
+                    f"as verdict.min_severity is {least}"
+                )
 
 
 def _ingest_notes(settings: Settings) -> Iterator[str]:
@@ -246,7 +279,10 @@ def _default(key: Key) -> str:
 def _markdown() -> Iterator[str]:
     yield HEAD
     sections = {name: field.annotation for name, field in Settings.model_fields.items()}
-    for name, keys in groupby(describe(Settings), key=lambda key: key.name.rpartition(".")[0].replace("[]", "")):
+    groups: dict[str, list[Key]] = {}
+    for key in describe(Settings):
+        groups.setdefault(key.name.rpartition(".")[0].replace("[]", ""), []).append(key)
+    for name, keys in groups.items():
         yield f"\n## {name or 'At the top'}\n"
         documented = getattr(sections.get(name), "__doc__", None)
         if documented and hasattr(sections[name], "model_fields"):

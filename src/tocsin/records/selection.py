@@ -130,9 +130,16 @@ def misuse(sql: str) -> str | None:
     return None
 
 
-def missing_names(sql: str, known: list[str]) -> list[str]:
-    """Return the columns that an expression names and that are not among the known ones."""
-    return _plan(pa.schema([(name, pa.null()) for name in known]), {}, f"({sql}) IS NULL").missing
+def bind(sql: str, schema: pa.Schema) -> tuple[pa.DataType, list[str]]:
+    """Return an expression's type over rows of a schema, and the columns it names that are not there.
+
+    Raises SettingsError when it does not fit the columns' types.
+    """
+    plan = _plan(schema, {"value": sql}, "")
+    if plan.problem:
+        raise SettingsError(plan.problem)
+    given = pa.schema([*(schema.field(name) for name in plan.used), *((name, pa.null()) for name in plan.missing)])
+    return run(own_connection(), given.empty_table(), plan.columns).columns["value"].type, plan.missing
 
 
 def _plan(schema: pa.Schema, columns: dict[str, str], where: str) -> _Plan:
@@ -141,7 +148,7 @@ def _plan(schema: pa.Schema, columns: dict[str, str], where: str) -> _Plan:
     written = {name: _quoted(sql, known, names) for name, sql in columns.items()}
     condition = _quoted(where, known, names)
     used = [name for name in dict.fromkeys(schema.names) if name.lower() in names]
-    empty = pa.table({name: pa.array([], schema.field(name).type) for name in used})
+    empty = pa.schema([schema.field(name) for name in used]).empty_table()
     missing: list[str] = []
     while True:
         try:

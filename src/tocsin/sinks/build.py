@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 from tocsin.clock import Clock, SystemClock
 from tocsin.detector import load_class
 from tocsin.errors import SettingsError
-from tocsin.settings import SinkSettings, read_secret
+from tocsin.settings import read_secret
+from tocsin.settings_sinks import SinkSettings
 from tocsin.sink import SINKS, Sink
 from tocsin.sinks.threshold import ThresholdSink
 
