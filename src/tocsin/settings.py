@@ -188,6 +188,18 @@ class VerdictSettings(Section):
         return self
 
 
+class WatchSettings(Section):
+    """How `tocsin watch` and `tocsin backtest` run the summaries."""
+
+    workers: int = setting(1, "processes that count; 1 counts in the process itself", ge=1, le=64)
+    checkpoint_s: float = setting(
+        10.0, "how often what was read and counted is kept, to go on from", unit="seconds", gt=0, le=3600
+    )
+    patience_s: float = setting(
+        30.0, "how long an epoch waits for a worker that is silent", unit="seconds", gt=0, le=3600
+    )
+
+
 class LoggingSettings(Section):
     """What is told, and where."""
 
@@ -247,6 +259,7 @@ class Settings(BaseSettings):
     verdict: VerdictSettings = VerdictSettings()
     sinks: list[SinkSettings] = setting([], "where findings are delivered")
     summaries: list[SummarySettings] = setting([], "what is counted a key, and when it is too much")
+    watch: WatchSettings = WatchSettings()
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()
