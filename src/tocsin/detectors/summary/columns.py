@@ -1,6 +1,7 @@
 """Selected columns as what accumulators take: keys, numbers, hashes, texts, times."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,3 +73,15 @@ def times_us(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         return values.to_numpy(), np.ones(len(values), bool)
     there = np.asarray(pc.is_valid(values))
     return pc.fill_null(values, 0).to_numpy(), there
+
+
+def possible_keys(names: Iterable[str], key: dict[str, Any]) -> np.ndarray:
+    """Return the hashes a key given by a person may have: digits may be text, or a whole number in the column."""
+    choices: list[list[pa.Array]] = [[]]
+    for name in names:
+        text = None if key[name] is None else str(key[name])
+        forms = [pa.array([text], pa.string())]
+        if text is not None and text.lstrip("-").isdigit() and abs(int(text)) < 1 << 63:
+            forms.append(pa.array([int(text)], pa.int64()))
+        choices = [[*chosen, form] for chosen in choices for form in forms]
+    return np.concatenate([key_hashes(chosen, 1) for chosen in choices])

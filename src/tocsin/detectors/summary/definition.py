@@ -81,9 +81,11 @@ class Summary:
         """Every input's reducers, in order; their names differ."""
         return tuple(reducer for each in self.inputs for reducer in each.reduce)
 
-    def windows_of(self, time_us: int, origin_us: int = 0) -> range:
-        """Return the beginnings of the windows that a time belongs to: [start, start + window_us) holds it."""
-        if self.window_us == 0:
-            return range(1)
-        last = (time_us - origin_us) // self.step_us * self.step_us + origin_us
-        return range(last - self.window_us + self.step_us, last + 1, self.step_us)
+    def last_over(self, watermark_us: float, origin_us: int = 0) -> int:
+        """Return the beginning of the latest window that is over at a watermark, lateness included."""
+        latest = int(watermark_us) - self.lateness_us - self.window_us - origin_us
+        return latest // self.step_us * self.step_us + origin_us
+
+    def last_begun(self, time_us: float, origin_us: int = 0) -> int:
+        """Return the beginning of the latest window that holds a time."""
+        return (int(time_us) - origin_us) // self.step_us * self.step_us + origin_us

@@ -43,10 +43,9 @@ class Early:
             return None
         return self._table.take(pa.array(self._row[slots])).combine_chunks()
 
-    def all_rows(self) -> tuple[pa.Table | None, np.ndarray]:
-        """Return the newest state of every key, and its sequence, (n,) int64."""
-        if self._table is None:
-            return None, self._sequence
+    def all_rows(self) -> tuple[pa.Table, np.ndarray]:
+        """Return the newest state of every key, and its sequence, (n,) int64. There is at least one."""
+        assert self._table is not None
         return self._table.take(pa.array(self._row)).combine_chunks(), self._sequence
 
     def restore(self, table: pa.Table, sequences: np.ndarray) -> None:

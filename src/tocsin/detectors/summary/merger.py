@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,54 +12,13 @@ from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.early import Early
 from tocsin.detectors.summary.judge import Judge, Known, Passed
 from tocsin.detectors.summary.messages import Crossing, EpochResult, Hint, Output, Partial, Progress
-from tocsin.detectors.summary.rows import from_ipc, plain, to_ipc
+from tocsin.detectors.summary.peer import FOREVER, Peer
+from tocsin.detectors.summary.rows import plain
+from tocsin.detectors.summary.share import Share
 from tocsin.detectors.summary.table import KeyTable
 
 STATE_FORMAT = 1
-_FOREVER = float("inf")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass
-class Peer:
-    """What a worker has said so far. done: numbers of its finals that are here, from 1 without a gap."""
-
-    watermark_us: float = -_FOREVER
-    number: int = 0
-    waiting: dict[int, Progress] = field(default_factory=dict)
-    finals: set[int] = field(default_factory=set)
-    done: int = 0
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    def has_final(self, number: int) -> bool:
-        """Note that a final came; say whether it was here before."""
-        if number <= self.done or number in self.finals:
-            return True
-        self.finals.add(number)
-        while self.done + 1 in self.finals:
-            self.done += 1
-            self.finals.remove(self.done)
-        return False
-
-    def next_progress(self) -> Progress | None:
-        """Return the next Progress of which all finals are here."""
-        progress = self.waiting.get(self.number + 1)
-        if progress is None or progress.finals > self.done:
-            return None
-        self.number += 1
-        return self.waiting.pop(self.number)
-
-
-@dataclass
-class Share:
-    """One window's keys at this merger: what is final of each worker, and what is known early."""
-
-    table: KeyTable
-    passed: Passed
-    early: dict[int, Early] = field(default_factory=dict)
-    final: set[int] = field(default_factory=set)
-    records: dict[int, int] = field(default_factory=dict)
-    evicted: dict[int, int] = field(default_factory=dict)
 
 
 class Merger:
@@ -89,6 +47,7 @@ class Merger:
         self._full: dict[str, set[int]] = {name: set() for name in self.summaries}
         self._next: dict[str, int] = {}
         self._first: dict[str, int] = {}
+        self._begin: dict[str, int] = {}
         self._ends: dict[str, dict[int, tuple[int, set[int]]]] = {name: {} for name in self.summaries}
         self._known = {each.name: Known() for each in summaries if each.new_for_us}
         self._late: dict[str, int] = dict.fromkeys(self.summaries, 0)
@@ -215,12 +174,12 @@ class Merger:
         if not applied:
             return Output()
         least = min(peer.watermark_us for peer in self._peers)
-        output = self._end_windows(least, set()) if least > -_FOREVER else Output()
+        output = self._end_windows(least, set()) if least > -FOREVER else Output()
         output.extend(self._end_manual())
         return output
 
     def _apply(self, number: int, peer: Peer, progress: Progress) -> None:
-        peer.watermark_us = _FOREVER if progress.finished else float(progress.watermark_us)
+        peer.watermark_us = FOREVER if progress.finished else float(progress.watermark_us)
         peer.counts = progress.counts
         for name, windows in progress.windows.items():
             self._full[name] |= {at for at in windows if not self._is_over(name, at)}
@@ -241,11 +200,6 @@ class Merger:
     def _is_over(self, name: str, at: int) -> bool:
         return name in self._next and at < self._next[name]
 
-    def _last_over(self, summary: Summary, watermark_us: float) -> int:
-        """Return the latest window that is over at a watermark."""
-        latest = int(watermark_us) - summary.lateness_us - summary.window_us - self._origin[summary.name]
-        return latest // summary.step_us * summary.step_us + self._origin[summary.name]
-
     def _full_windows(self, name: str) -> set[int]:
         return self._full[name] | self._shares[name].keys()
 
@@ -253,7 +207,7 @@ class Merger:
         """Whether any window with records is over at a watermark."""
         for name, summary in self.summaries.items():
             full = self._full_windows(name)
-            if full and (watermark_us == _FOREVER or min(full) <= self._last_over(summary, watermark_us)):
+            if full and (watermark_us == FOREVER or min(full) <= summary.last_over(watermark_us, self._origin[name])):
                 return True
         return False
 
@@ -261,7 +215,7 @@ class Merger:
         output = Output()
         for name, summary in self.summaries.items():
             if not summary.window_us:
-                if watermark_us == _FOREVER:
+                if watermark_us == FOREVER:
                     for at in sorted(self._full_windows(name)):
                         output.extend(self._end_window(summary, at, at, missing))
                 continue
@@ -271,28 +225,30 @@ class Merger:
     def _end_timed(self, summary: Summary, watermark_us: float, missing: set[int]) -> Output:
         name, step, output = summary.name, summary.step_us, Output()
         full = sorted(self._full_windows(name))
-        if watermark_us == _FOREVER:
+        if watermark_us == FOREVER:
             if not full:
                 return output
             last = full[-1]
         else:
-            last = self._last_over(summary, watermark_us)
-        at = self._beginning(summary, full, last)
+            last = summary.last_over(watermark_us, self._origin[name])
+        at = self._beginning(summary, full, watermark_us)
         for window in [each for each in full if each <= last]:
             self._skip_empty(summary, at, window, output)
             output.extend(self._end_window(summary, window, window + summary.window_us, missing))
             at = window + step
-        if watermark_us != _FOREVER:
+        if watermark_us != FOREVER:
             self._skip_empty(summary, at, last + step, output)
         self._next[name] = max(self._next.get(name, last + step), last + step)
         return output
 
-    def _beginning(self, summary: Summary, full: list[int], last: int) -> int:
-        """Return the first window that was not ended yet."""
-        if summary.name in self._next:
-            return self._next[summary.name]
-        known = [*full[:1], *([self._first[summary.name]] if summary.name in self._first else [])]
-        return min([*known, last + summary.step_us])
+    def _beginning(self, summary: Summary, full: list[int], watermark_us: float) -> int:
+        """Return the first window that was not ended yet, not before the first record or the first watermark."""
+        name = summary.name
+        known = [*full[:1], *([self._first[name]] if name in self._first else [])]
+        if name not in self._begin or known:
+            passed = [] if watermark_us == FOREVER else [summary.last_begun(watermark_us, self._origin[name])]
+            self._begin[name] = min([*known, *passed, *([self._begin[name]] if name in self._begin else [])])
+        return max(self._begin[name], self._next.get(name, self._begin[name]))
 
     def _skip_empty(self, summary: Summary, at: int, until: int, output: Output) -> None:
         """Report the empty windows from one to another as one result; of several mergers the first does."""
@@ -322,9 +278,8 @@ class Merger:
         share = self._shares[name].pop(at, None) or Share(KeyTable(summary), Passed(0))
         absent = {worker for worker in missing if worker not in share.final}
         for worker, early in share.early.items():
-            rows, _ = early.all_rows()
-            if worker in absent and rows is not None:
-                share.table.merge(rows)
+            if worker in absent:
+                share.table.merge(early.all_rows()[0])
         slots, keys = share.table.all_slots(), share.table.index.keys
         results = share.table.results(slots)
         output = Output(crossings=self._judge_at_end(summary, at, share, results))
@@ -395,75 +350,37 @@ class Merger:
         """Return everything needed to go on: arrays, numbers, texts, lists and maps of them."""
         state: dict[str, Any] = {
             "format": STATE_FORMAT, "workers": self.workers, "next": dict(self._next), "first": dict(self._first),
+            "begin": dict(self._begin),
             "late": dict(self._late), "ignored": self.ignored, "origin": dict(self._origin),
             "full": {name: sorted(windows) for name, windows in self._full.items()},
             "ends": {name: [[at, following, sorted(who)] for at, (following, who) in ends.items()]
                      for name, ends in self._ends.items()},
-            "peers": [_peer_state(peer) for peer in self._peers],
+            "peers": [peer.state() for peer in self._peers],
             "shares": [],
         }  # fmt: skip
         for name, known in self._known.items():
             state[f"known.{name}"] = known.state()
         for name, shares in self._shares.items():
             for at, share in shares.items():
-                self._add_share(state, name, at, share)
+                mark = f"share.{len(state['shares'])}."
+                state["shares"].append([name, at])
+                state |= {f"{mark}{part}": value for part, value in share.state().items()}
         return state
-
-    def _add_share(self, state: dict[str, Any], name: str, at: int, share: Share) -> None:
-        mark = f"share.{len(state['shares'])}"
-        state["shares"].append(
-            {
-                "summary": name, "window": at, "final": sorted(share.final), "early": sorted(share.early),
-                "records": {str(k): v for k, v in share.records.items()},
-                "evicted": {str(k): v for k, v in share.evicted.items()},
-            }
-        )  # fmt: skip
-        state[f"{mark}.table"] = to_ipc(share.table.partial(share.table.all_slots()))
-        for part, array in zip(("keys", "counts", "slack"), share.passed.state(), strict=True):
-            state[f"{mark}.passed.{part}"] = array
-        for worker, early in share.early.items():
-            rows, sequences = early.all_rows()
-            if rows is not None:
-                state[f"{mark}.early.{worker}"] = to_ipc(rows)
-                state[f"{mark}.early.{worker}.sequences"] = sequences
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a state of an equally configured merger."""
         self._next, self._first, self._late = dict(state["next"]), dict(state["first"]), dict(state["late"])
+        self._begin = dict(state["begin"])
         self._origin, self.ignored = dict(state["origin"]), state["ignored"]
         self._full = {name: set(windows) for name, windows in state["full"].items()}
         self._ends = {
             name: {at: (following, set(who)) for at, following, who in ends} for name, ends in state["ends"].items()
         }
-        self._peers = [_peer(each) for each in state["peers"]]
+        self._peers = [Peer.of(each) for each in state["peers"]]
         for name, known in self._known.items():
             known.restore(state[f"known.{name}"])
         self._shares = {name: {} for name in self.summaries}
-        for number, each in enumerate(state["shares"]):
-            mark = f"share.{number}"
-            share = self._share(each["summary"], each["window"])
-            share.table.merge(from_ipc(state[f"{mark}.table"]))
-            share.passed.restore([state[f"{mark}.passed.{part}"] for part in ("keys", "counts", "slack")])
-            share.final = set(each["final"])
-            share.records = {int(k): v for k, v in each["records"].items()}
-            share.evicted = {int(k): v for k, v in each["evicted"].items()}
-            for worker in each["early"]:
-                share.early[worker] = Early()
-                rows = from_ipc(state[f"{mark}.early.{worker}"])
-                share.early[worker].restore(rows, state[f"{mark}.early.{worker}.sequences"])
-
-
-def _peer_state(peer: Peer) -> dict[str, Any]:
-    """Return what is kept of a worker. Progress that waits is sent again by the worker's own replay."""
-    watermark = None if abs(peer.watermark_us) == _FOREVER else peer.watermark_us
-    return {
-        "watermark": watermark, "finished": peer.watermark_us == _FOREVER, "number": peer.number,
-        "finals": sorted(peer.finals), "done": peer.done, "counts": peer.counts,
-    }  # fmt: skip
-
-
-def _peer(state: dict[str, Any]) -> Peer:
-    watermark = state["watermark"]
-    if watermark is None:
-        watermark = _FOREVER if state["finished"] else -_FOREVER
-    return Peer(watermark, state["number"], {}, set(state["finals"]), state["done"], state["counts"])
+        for number, (name, at) in enumerate(state["shares"]):
+            mark = f"share.{number}."
+            its = {part.removeprefix(mark): value for part, value in state.items() if part.startswith(mark)}
+            self._share(name, at).restore(its)

@@ -1,7 +1,6 @@
 """The worker: records in, partials out. It knows nothing of how records come or where partials go."""
 
 import copy
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,22 +8,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tocsin.detectors.summary.columns import key_hashes
+from tocsin.detectors.summary.columns import possible_keys
 from tocsin.detectors.summary.definition import Summary
+from tocsin.detectors.summary.examples import newest_rows
 from tocsin.detectors.summary.messages import Hint, Partial, Progress
 from tocsin.detectors.summary.openwindow import OpenWindow
-from tocsin.detectors.summary.rows import from_ipc, plain_row, to_ipc
+from tocsin.detectors.summary.rows import from_ipc, to_ipc
 from tocsin.detectors.summary.stream import Observed, Stream
 
 STATE_FORMAT = 1
 FINAL_ROWS = 100_000
 """Most keys of one final partial."""
-
-EXAMPLES = 20
-"""Most records that are shown of a key."""
-
-EXAMPLE_KEYS = 200
-"""Most keys of one batch that are shown with records."""
 
 _COUNTS = ("records", "late", "rejected", "evicted", "delayed")
 Message = Partial | Progress
@@ -79,7 +73,11 @@ class Worker:
         if self.watermark_us is not None and watermark_us <= self.watermark_us:
             return []
         self.watermark_us = watermark_us
-        over = {each.name: self._last_over(each) for each in self.summaries.values() if each.window_us}
+        over = {
+            name: each.last_over(watermark_us, self._origin[name])
+            for name, each in self.summaries.items()
+            if each.window_us
+        }
         if over == self._over:
             return []
         self._over = over
@@ -117,7 +115,7 @@ class Worker:
         """Return what is here of a key, for each open window; nothing changes."""
         found = []
         for at, window in sorted(self._windows[summary].items()):
-            slots = np.unique(window.table.index.find(_possible_keys(self.summaries[summary], key)))
+            slots = np.unique(window.table.index.find(possible_keys(self.summaries[summary].key_parts, key)))
             slots = slots[slots >= 0]
             if len(slots):
                 found.append(self._partial(summary, at, 0, window.table.partial(slots)))
@@ -211,7 +209,7 @@ class Worker:
             window.table.add(number, slots, observed.values, observed.times)
             window.settle(hot)
             due = window.due(hot)
-            shown = _examples(due, np.full(len(due), len(slots)), slots, observed, table)
+            shown = newest_rows(due, np.full(len(due), len(slots)), slots, observed, table)
             sent = self._speak(summary.name, at, window, due, shown) if len(due) else []
         if window.is_full():
             smaller = window.evict()
@@ -250,7 +248,7 @@ class Worker:
             chosen = part.take(np.flatnonzero(before))
             window.table.add(number, slots[rest[before]], chosen.values, chosen.times)
             if len(due):
-                shown = _examples(hot[due], rest[cut[due]], slots, observed, table)
+                shown = newest_rows(hot[due], rest[cut[due]], slots, observed, table)
                 sent += self._speak(name, at, window, hot[due], shown)
             rest = rest[~before]
         window.settle(hot)
@@ -262,13 +260,6 @@ class Worker:
             windows[at] = OpenWindow(summary, self.workers)
             self._first[summary.name] = min(at, self._first.get(summary.name, at))
         return windows[at]
-
-    def _last_over(self, summary: Summary) -> int:
-        """Return the latest window that is over."""
-        origin = self._origin[summary.name]
-        assert self.watermark_us is not None
-        latest_end = self.watermark_us - summary.lateness_us
-        return (latest_end - summary.window_us - origin) // summary.step_us * summary.step_us + origin
 
     def _is_over(self, summary: Summary, at: int) -> bool:
         last = self._over.get(summary.name)
@@ -333,27 +324,3 @@ class Worker:
     def _merger_of(self, keys: np.ndarray) -> np.ndarray:
         result: np.ndarray = (keys >> np.uint64(40)) % np.uint64(self.mergers)
         return result
-
-
-def _examples(due: np.ndarray, until: np.ndarray, slots: np.ndarray, observed: Observed, table: pa.Table) -> pa.Array:
-    """Return for each due slot its newest rows of this batch, up to row `until`, as a JSON list: (m,) string.
-
-    '' for those past EXAMPLE_KEYS.
-    """
-    shown = []
-    for slot, last in zip(due[:EXAMPLE_KEYS].tolist(), until.tolist(), strict=False):
-        rows = observed.rows[np.flatnonzero(slots[: last + 1] == slot)[-EXAMPLES:]]
-        shown.append(json.dumps([plain_row(row) for row in table.take(pa.array(rows)).to_pylist()]))
-    return pa.array(shown + [""] * (len(due) - len(shown)), pa.string())
-
-
-def _possible_keys(summary: Summary, key: dict[str, Any]) -> np.ndarray:
-    """Return the hashes a key given by a person may have: digits may be text, or a whole number in the column."""
-    choices: list[list[pa.Array]] = [[]]
-    for name in summary.key_parts:
-        text = None if key[name] is None else str(key[name])
-        forms = [pa.array([text], pa.string())]
-        if text is not None and text.lstrip("-").isdigit() and abs(int(text)) < 1 << 63:
-            forms.append(pa.array([int(text)], pa.int64()))
-        choices = [[*chosen, form] for chosen in choices for form in forms]
-    return np.concatenate([key_hashes(chosen, 1) for chosen in choices])
