@@ -135,3 +135,16 @@ ingest:
         "ingest.csv.odd", "ingest.csv.odd.dur", "ingest.csv.odd.sbytes", "ingest.rename",
     ]  # fmt: skip
     assert notes[0] == "ingest.csv.odd: 'sadr' is no column of a flow and is kept as it is; did you mean 'saddr'?"
+
+
+def test_validate_builds_the_summaries():
+    Path("tocsin.yaml").write_text(
+        "store: ./d\nsummaries:\n  - preset: ssh-guessing\n  - preset: traceroute\n    threshold: router >= 3\n"
+    )
+    done = run("validate")
+    assert str(done.exception) == (
+        "tocsin.yaml:5: summaries.1.threshold: 'router' is no key part and no result; did you mean 'routers'?"
+    )
+    Path("tocsin.yaml").write_text("store: ./d\nsummaries: [{preset: traceroute}]\n")
+    (note,) = json.loads(output("validate", "--json"))["notes"]
+    assert note == "summary traceroute: findings of severity info are not kept, as verdict.min_severity is medium"

@@ -150,6 +150,8 @@ def _windows(entry: SummarySettings, what: str) -> tuple[int, int]:
     window_us, step_us = _us(entry.epoch), _us(entry.epoch if entry.every is None else entry.every)
     if entry.every is None:
         return window_us, step_us
+    if not window_us:
+        raise SettingsError(f"{what}.every: goes with an epoch that has a length, not with a manual one")
     if not step_us or window_us % step_us:
         raise SettingsError(f"{what}.every: must divide epoch ({entry.epoch:g} s) without rest (got {entry.every:g} s)")
     if window_us // step_us > MOST_STEPS:
