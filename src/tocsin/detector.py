@@ -76,8 +76,11 @@ def load_class(table: dict[str, str], name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def dump_state(state: State) -> bytes:
-    """Write a state as an .npz archive: arrays as they are, everything else in one JSON member. No pickle."""
+def dump_state(state: State, *, compressed: bool = True) -> bytes:
+    """Write a state as an .npz archive: arrays as they are, everything else in one JSON member. No pickle.
+
+    Not compressed it is larger and written many times faster: for what is written often.
+    """
     arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
     rest = {key: value for key, value in state.items() if key not in arrays}
     for key, array in arrays.items():
@@ -85,7 +88,8 @@ def dump_state(state: State) -> bytes:
             raise ModelError(f"state member {key!r} is an array of objects; keep strings as a list")
     buffer = io.BytesIO()
     document = np.frombuffer(json.dumps(rest, sort_keys=True).encode(), np.uint8)
-    np.savez_compressed(buffer, allow_pickle=False, __json__=document, **arrays)
+    write = np.savez_compressed if compressed else np.savez
+    write(buffer, allow_pickle=False, __json__=document, **arrays)
     return buffer.getvalue()
 
 

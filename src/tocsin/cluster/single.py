@@ -56,7 +56,8 @@ class SingleEngine(Engine):
     def state(self) -> bytes:
         """Return the worker's and the merger's state in one."""
         parts = {f"worker/{name}": value for name, value in self._worker.state().items()}
-        return dump_state(parts | {f"merger/{name}": value for name, value in self._merger.state().items()})
+        parts |= {f"merger/{name}": value for name, value in self._merger.state().items()}
+        return dump_state(parts, compressed=False)
 
     def restore(self, state: bytes) -> None:
         """Take over a state."""

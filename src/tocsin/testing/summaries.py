@@ -41,7 +41,7 @@ def a_summary(
     its = Input("event", "", {part: part for part in key}, "value", "ts", tuple(reducers))
     return Summary(
         name, (its,), tuple(key), window_s * SECOND_US, (step_s or window_s) * SECOND_US, condition=condition,
-        levels=tuple(float(level) for level in at), severities=("medium",) * max(len(at), 1), **more,
+        levels=tuple(float(level) for level in at), **more,
     )  # fmt: skip
 
 

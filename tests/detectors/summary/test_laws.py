@@ -14,7 +14,8 @@ from tocsin.testing.summaries import Simulation, a_summary, a_table
 EXACT = {
     "count": "count", "sum": "sum", "min": "min", "max": "max", "first_seen": "first_seen", "last_seen": "last_seen",
     "unique": ("unique", {"max": 6}), "hll_unique": ("hll_unique", {"error": 0.1}),
-    "quantile": ("quantile", {"q": 0.9}), "sample": ("sample", {"size": 3}), "last": ("last", {"size": 2}), "regularity": ("regularity", {"size": 8}),
+    "quantile": ("quantile", {"q": 0.9}), "sample": ("sample", {"size": 3}),
+    "last": ("last", {"size": 2}), "regularity": ("regularity", {"size": 8}),
     "topk": ("topk", {"size": 50}),
 }  # fmt: skip
 CLOSE = {"average": "average", "variance": "variance", "std_dev": "std_dev"}
