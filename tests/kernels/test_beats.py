@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from tocsin.kernels.beats import NEAR, SAME, beat
+from tocsin.kernels.beats import NEAR, SAME, beat, same_sizes
 
 
 def _slow(times: list[int], sizes: list[float], burst: float) -> list[float]:
@@ -47,3 +47,15 @@ def test_contacts_of_one_burst_count_as_one() -> None:
 
 def test_a_single_event_has_no_beat() -> None:
     assert not beat(np.array([0, 1]), np.array([5]), np.array([1.0]), 5_000.0).any()
+
+
+def test_sizes_near_their_median_agree_with_the_obvious_version() -> None:
+    rng = np.random.default_rng(2)
+    series = [np.where(rng.random(n) < 0.2, np.nan, rng.lognormal(6, 0.2, n)) for n in rng.integers(1, 40, 30)]
+    starts = np.r_[0, np.cumsum([len(sizes) for sizes in series]), 0]
+    starts[-1] = starts[-2]
+    shares = same_sizes(starts, np.concatenate(series))
+    for share, sizes in zip(shares, [*series, np.empty(0)], strict=True):
+        there = sizes[~np.isnan(sizes)]
+        near = np.abs(there - np.median(there)) <= SAME * np.median(there) if there.size else np.array([np.nan])
+        np.testing.assert_allclose(share, near.mean())

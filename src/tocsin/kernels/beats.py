@@ -61,3 +61,18 @@ def beat(starts: np.ndarray, times: np.ndarray, sizes: np.ndarray, burst: float)
         result[i, 1] = gaps.shape[0]
         _, result[i, 3] = near_median(np.sort(sizes[first:last]), SAME)
     return result
+
+
+@kernel
+def same_sizes(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the share of each series' sizes near their median, NaN where there is none: (m,) float64.
+
+    starts: (m + 1,) int64. sizes: (n,) float64, those that are NaN are left out.
+    """
+    result = np.full(starts.shape[0] - 1, np.nan)
+    for i in range(starts.shape[0] - 1):
+        series = sizes[starts[i] : starts[i + 1]]
+        there = np.sort(series[~np.isnan(series)])
+        if there.shape[0] > 0:
+            _, result[i] = near_median(there, SAME)
+    return result

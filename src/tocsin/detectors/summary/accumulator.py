@@ -21,7 +21,9 @@ ACCUMULATORS = {
     "unique": "tocsin.detectors.summary.unique:Unique",
     "quantile": "tocsin.detectors.summary.quantile:Quantile",
     "hll": "tocsin.detectors.summary.hll:Hll",
-    "ranked": "tocsin.detectors.summary.ranked:Ranked",
+    "sample": "tocsin.detectors.summary.ranked:Sample",
+    "last": "tocsin.detectors.summary.ranked:Last",
+    "regularity": "tocsin.detectors.summary.regularity:Regularity",
     "topk": "tocsin.detectors.summary.topk:TopK",
 }
 
@@ -40,9 +42,9 @@ REDUCERS: dict[str, tuple[str, dict[str, Any]]] = {
     "hll_unique": ("hll", {"error": 0.01, "confidence": 0.95}),
     "quantile": ("quantile", {"q": 0.5, "error": 0.01}),
     "topk": ("topk", {"size": 100, "shown": 5}),
-    "sample": ("ranked", {"size": 5}),
-    "last": ("ranked", {"size": 1}),
-    "regularity": ("ranked", {"size": 512, "by": ""}),
+    "sample": ("sample", {"size": 5}),
+    "last": ("last", {"size": 1}),
+    "regularity": ("regularity", {"size": 512, "by": ""}),
 }
 
 NUMERIC = frozenset({"sum", "min", "max", "average", "variance", "std_dev", "quantile"})
@@ -69,7 +71,8 @@ class Values:
 
     def take(self, rows: np.ndarray) -> "Values":
         """Return these rows."""
-        picked = {name: value if value is None else value[rows] for name, value in vars(self).items() if name != "text"}
+        arrays = {name: value for name, value in vars(self).items() if name != "text"}
+        picked: dict[str, Any] = {name: value if value is None else value[rows] for name, value in arrays.items()}
         return Values(**picked, text=None if self.text is None else self.text.take(pa.array(rows)))
 
 
@@ -81,11 +84,14 @@ class Accumulator(ABC):
     """
 
     name: ClassVar[str]
-    needs: ClassVar[frozenset[str]]
-    """Fields of Values it reads, besides time_us and ordinal: number, text, hash, size."""
 
     def __init__(self, reducers: tuple[Reducer, ...]) -> None:
         self.reducers = reducers
+
+    @property
+    @abstractmethod
+    def needs(self) -> frozenset[str]:
+        """Fields of Values it reads besides time_us and ordinal: number, text, hash, size. May be a class attribute."""
 
     @abstractmethod
     def grow(self, slots: int) -> None:
