@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from tocsin.errors import InputError
@@ -21,6 +22,7 @@ SOURCES = {
     "parquet": "tocsin.sources.parquet:ParquetSource",
     "csv": "tocsin.sources.csv:CsvSource",
     "pcap": "tocsin.sources.pcap:PcapSource",
+    "ndjson": "tocsin.sources.ndjson:NdjsonSource",
 }
 """In the order in which an unknown file is shown to them."""
 
@@ -50,6 +52,8 @@ class Batch:
     rejected_count: int = 0
     skipped: int = 0
     """Records of other kinds in the same file (Suricata's alerts among its flows)."""
+    lines: np.ndarray | None = None
+    """The line of each record in the file, (n,) int64, 1-based, where the format has lines."""
     warnings: list[str] = field(default_factory=list)
 
 

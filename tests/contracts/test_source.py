@@ -14,7 +14,7 @@ from tocsin.errors import InputError
 from tocsin.records.flow import FLOW, MANDATORY
 from tocsin.source import SOURCES, Batch, load_source
 from tocsin.sources.zeek import ZeekSource
-from tocsin.testing.logs import argus_log, csv_log, eve_log, zeek_json, zeek_log
+from tocsin.testing.logs import argus_log, csv_log, eve_log, event_log, zeek_json, zeek_log
 
 ROWS = 40
 
@@ -31,9 +31,12 @@ TEXTS = {
     "eve": eve_log,
     "argus": argus_log,
     "csv": csv_log,
+    "ndjson": event_log,
 }
 SAMPLES = [*TEXTS, "parquet"]
 BAD = {"zeek": "x\ty\n", "zeek-json": '{"ts":1\n', "eve": "no json\n", "argus": "1,2,3\n", "csv": "1,2,3\n"}
+BAD["ndjson"] = '{"level":"none"}\n'
+FLOWS = [name for name in SAMPLES if name != "ndjson"]
 
 
 def sample(name: str, folder: Path) -> Path:
@@ -73,7 +76,7 @@ def test_recognises_its_own_sample_and_no_other(name, tmp_path):
         )
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", FLOWS)
 def test_yields_canonical_flows(name, tmp_path):
     batches = list(make(name).read(sample(name, tmp_path)))
     assert sum(batch.table.num_rows for batch in batches) == ROWS
@@ -85,6 +88,21 @@ def test_yields_canonical_flows(name, tmp_path):
         for column in (*MANDATORY, "flowid", "community_id"):
             if batch.table.num_rows:
                 assert batch.table.column(column).null_count == 0
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_record_has_its_line(name, tmp_path):
+    path = tmp_path / "lines.log"
+    lines = TEXTS[name](ROWS).splitlines(keepends=True)
+    lines.insert(20, BAD[name])
+    path.write_text("".join(lines))
+    header = [text for text in lines[:9] if text.startswith("#")] or lines[:1] * (name in ("argus", "csv"))
+    for batch in make(name).read(path):
+        assert len(batch.lines) == batch.table.num_rows
+        for line, row in zip(batch.lines.tolist(), rows([batch]), strict=True):
+            alone = tmp_path / "alone.log"
+            alone.write_text("".join([*header, lines[line - 1]]))
+            assert rows(list(make(name).read(alone))) == [row]
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -240,7 +258,7 @@ def test_odd_values_are_set_aside_or_read(name, tmp_path, cells):
         ),
     )
 )
-@pytest.mark.parametrize("name", ["zeek-json", "eve"])
+@pytest.mark.parametrize("name", ["zeek-json", "eve", "ndjson"])
 def test_odd_json_is_set_aside_or_read(name, tmp_path, values):
     lines = TEXTS[name](3).splitlines()
     record = {**json.loads(lines[-1]), **values}

@@ -5,6 +5,7 @@ import glob
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tocsin.errors import InputError
 from tocsin.settings import IngestSettings
@@ -30,16 +31,18 @@ class Found:
     named: bool
 
 
-def find_files(paths: Iterable[str | Path]) -> tuple[list[Found], list[tuple[str, str]]]:
+def find_files(paths: Iterable[str | Path], *, pipes: bool = False) -> tuple[list[Found], list[tuple[str, str]]]:
     """Return the files behind paths, folders (recognised names, recursively) and globs, each once.
 
-    With them what failed: what was asked for, and why.
+    pipes: a named pipe, and `-` for the standard input, are taken too. With them what failed: what was asked for, why.
     """
     found: dict[Path, Found] = {}
     failures: list[tuple[str, str]] = []
     for given in paths:
         path = Path(given)
-        if path.is_dir():
+        if pipes and (str(given) == "-" or path.is_fifo()):
+            found[path] = Found(path, named=True)
+        elif path.is_dir():
             inside = sorted(item for item in path.rglob("*") if item.is_file() and _has_known_name(item))
             if not inside:
                 failures.append((str(path), f"{path}: this folder holds no logs or captures"))
@@ -72,17 +75,24 @@ def choose_source(path: Path, settings: IngestSettings, format_name: str | None 
     """
     stream = Stream(path)
     head = stream.head(HEAD_BYTES)
-    if format_name:
-        return make_source(format_name, settings), head
+    name = format_name or recognise(head, path, settings, warning=stream.warning)
+    return make_source(name, settings), head
+
+
+def recognise(head: bytes, path: Path, settings: IngestSettings, *, warning: str = "") -> str:
+    """Return the name of the format of a file that begins so. warning: what is wrong with it, where it is empty.
+
+    Raises InputError when nothing recognises it.
+    """
     for name in SOURCES:
         if load_source(name).recognises(head, path):
-            return make_source(name, settings), head
+            return name
     names = set(column_names(first_line(head)))
     for map_name, columns in settings.csv.items():
         if names and {value for value in columns.values() if value.isidentifier()} <= names:
-            return make_source(f"csv:{map_name}", settings), head
+            return f"csv:{map_name}"
     if not head:
-        raise InputError(f"{path}: {stream.warning or 'is empty'}")
+        raise InputError(f"{path}: {warning or 'is empty'}")
     raise UnknownFormatError(f"{path}: is no log that is known ({', '.join(SOURCES)}){_hint(head)}")
 
 
@@ -99,15 +109,18 @@ def _hint(head: bytes) -> str:
     return ""
 
 
-def make_source(format_name: str, settings: IngestSettings) -> Source:
-    """Build a source by its name (`csv:NAME` for a CSV map). Raises InputError when there is none of this name."""
+def make_source(format_name: str, settings: IngestSettings, **options: Any) -> Source:
+    """Build a source by its name (`csv:NAME` for a CSV map). Raises InputError when there is none of this name.
+
+    options: what sources of lines take besides: `kinds`, `block_bytes`.
+    """
     name, _, map_name = format_name.partition(":")
     kind = load_source(name)
     if name == "csv":
         if map_name and map_name not in settings.csv:
             maps = ", ".join(settings.csv) or "none yet"
             raise InputError(f"format {format_name!r}: there is no such column map under ingest.csv (there: {maps})")
-        return CsvSource(settings.csv.get(map_name, {}), map_name=map_name, workers=settings.workers)
+        return CsvSource(settings.csv.get(map_name, {}), map_name=map_name, workers=settings.workers, **options)
     if name == "parquet":
         return kind(settings.rename)  # type: ignore[call-arg]
-    return kind(workers=settings.workers) if kind.appendable else kind()  # type: ignore[call-arg]
+    return kind(workers=settings.workers, **options) if kind.appendable else kind()  # type: ignore[call-arg]

@@ -153,6 +153,8 @@ class _FileWork:
             source, head = choose_source(path, self.settings, format_name)
             self.result.format = source.name
             kind = source.kind(head, path)
+            if kind == "event":
+                raise UnknownFormatError(f"{path}: holds events, no flows; watch them: tocsin watch {path}")
             if kind != "flow" and not found.named:
                 self.result.status, self.result.error = "skipped", f"holds {kind.partition('.')[2]} records"
                 return self.result

@@ -19,6 +19,7 @@ _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _ISO = r"^[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[T ]?"
 _EARLIEST_US = 0
 _LATEST_US = 4_102_444_800_000_000  # 2100-01-01
+_YEARS_US = (-62_135_596_800_000_000, 253_402_300_800_000_000)  # the years 1 to 9999
 _HEX_PORT = r"^0[xX][0-9a-fA-F]{1,4}$"
 
 
@@ -76,27 +77,40 @@ def times(values: pa.Array) -> pa.Array:
     Understands seconds since 1970 (`1545403816.962094`), ISO 8601 with or without an offset (without: UTC), and
     `2011/08/10 09:46:59.607825`.
     """
+    return within_range(_times(values))
+
+
+def any_times(values: pa.Array) -> pa.Array:
+    """Return times as `times` does, of the years 1 to 9999: certificates run out late, clocks of others go wrong."""
+    return within_range(_times(values), *_YEARS_US)
+
+
+def _times(values: pa.Array) -> pa.Array:
     try:
-        return epoch_times(pc.cast(values, pa.float64()))
+        return _from_seconds(pc.cast(values, pa.float64()))
     except pa.ArrowInvalid:
         pass
     is_number = pc.fill_null(pc.match_substring_regex(values, _NUMBER), fill_value=False)
     is_iso = pc.fill_null(pc.match_substring_regex(values, _ISO), fill_value=False)
-    from_epoch = epoch_times(_cast(_keep(values, is_number), pa.float64(), _NUMBER))
-    return pc.coalesce(from_epoch, within_range(_iso_times(_keep(values, is_iso))))
+    from_epoch = _from_seconds(_cast(_keep(values, is_number), pa.float64(), _NUMBER))
+    return pc.coalesce(from_epoch, _iso_times(_keep(values, is_iso)))
 
 
 def epoch_times(values: pa.Array) -> pa.Array:
-    """Return times from seconds since 1970 (float64), rounded to microseconds."""
+    """Return times from 1970 to 2100 from seconds since 1970 (float64), rounded to microseconds."""
+    return within_range(_from_seconds(values))
+
+
+def _from_seconds(values: pa.Array) -> pa.Array:
     fits = pc.and_(pc.is_finite(values), pc.less(pc.abs(values), 1e12))
     microseconds = pc.round(pc.multiply(_keep(values, fits), 1e6))
-    return within_range(pc.cast(pc.cast(microseconds, pa.int64()), TIMESTAMP))
+    return pc.cast(pc.cast(microseconds, pa.int64()), TIMESTAMP)
 
 
-def within_range(values: pa.Array) -> pa.Array:
+def within_range(values: pa.Array, earliest_us: int = _EARLIEST_US, latest_us: int = _LATEST_US) -> pa.Array:
     """Return these times (UTC, microseconds) with null in place of those before 1970 or from 2100 on."""
     stamps = pc.cast(values, pa.int64())
-    return _keep(values, pc.and_(pc.greater_equal(stamps, _EARLIEST_US), pc.less(stamps, _LATEST_US)))
+    return _keep(values, pc.and_(pc.greater_equal(stamps, earliest_us), pc.less(stamps, latest_us)))
 
 
 def saturate(values: pa.Array, type_: pa.DataType) -> pa.Array:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tocsin.records.convert import (
     Converter,
+    any_times,
     booleans,
     counts,
     integers,
@@ -95,6 +96,16 @@ EVE_FLOW: dict[str, Field] = {
 }
 """Suricata EVE events of type `flow` (https://docs.suricata.io, "Eve JSON Format", event type flow)."""
 
+EVE_TYPES: dict[str, str] = {
+    "timestamp": "time",
+    "src_port": "port",
+    "dest_port": "port",
+    "src_ip": "string",
+    "dest_ip": "string",
+    "proto": "string",
+}
+"""Types, in Zeek's words, of what Suricata's events share."""
+
 ARGUS: dict[str, Field] = {
     "StartTime": Field("stime", times, "a time between 1970 and 2100"),
     "Dur": Field(DURATION, seconds, "a duration in seconds"),
@@ -131,6 +142,14 @@ def kept(name: str, zeek_type: str, source: str) -> Field:
     """Return how a column outside a table is kept: under its name, or `<source>_<name>` where that name is ours."""
     convert, kind = _ZEEK_TYPES.get(zeek_type, (texts, "text"))
     return Field(f"{source}_{name}" if name in FLOW or name == DURATION else name, convert, kind)
+
+
+def plain(name: str, zeek_type: str) -> Field:
+    """Return how a column of a record that is no flow is read: under its name, after Zeek's type."""
+    if zeek_type == "time" and name not in ("ts", "timestamp"):
+        return Field(name, any_times, "a time")
+    convert, kind = _ZEEK_TYPES.get(zeek_type, (texts, "text"))
+    return Field(name, convert, kind)
 
 
 def canonical(name: str) -> Field:

@@ -94,6 +94,10 @@ class Rows:
             self._addresses = parse_addresses(self.columns["saddr"]), parse_addresses(self.columns["daddr"])
         return self._addresses
 
+    def kept(self, numbers: np.ndarray) -> np.ndarray:
+        """Return what the rows that stand have of an array with an entry a row, as read."""
+        return np.delete(numbers, list(self.reasons))
+
     def _drop_rejected(self) -> None:
         if self.reasons:
             self._addresses = None

@@ -18,9 +18,10 @@ from tocsin.sources.lines import (
     Titled,
     first_line,
     missing,
+    parsed_piece,
     read_table,
-    rejected_rows,
     rejections,
+    take,
     without_header,
 )
 
@@ -55,12 +56,12 @@ class ArgusSource(LineSource):
             raise missing(path, absent, ", ".join(header["fields"]))
         return [(lines, header)] if lines.data else [], header
 
-    def parse(self, path: Path, piece: Piece) -> Parsed:
+    def parse(self, path: Path, piece: Piece) -> list[Parsed]:
         """Turn lines into flows."""
         names = piece.header["fields"]
         table, numbers, wrong = read_table(piece.data, names, delimiter=",", nulls=[""])
         if not table.num_rows:
-            return Parsed(NOTHING, rejections(piece, wrong))
+            return [Parsed(NOTHING, rejections(piece, wrong))]
         texts = {name: table.column(name).combine_chunks() for name in names}
         _icmp_as_ports(texts)
         _without_index(texts)
@@ -72,7 +73,7 @@ class ArgusSource(LineSource):
             _add_rest(rows, total, ours, other)
         rows.require(_THEIRS)
         rows.check_addresses()
-        return Parsed(rows.table(), rejections(piece, rejected_rows(rows, numbers) + wrong))
+        return [parsed_piece(piece, take(rows, numbers, wrong))]
 
 
 def _icmp_as_ports(texts: dict[str, pa.Array]) -> None:

@@ -14,6 +14,7 @@ from tocsin.records.maps import canonical, kept
 from tocsin.records.rows import Rows
 from tocsin.records.typed import typed
 from tocsin.sources.blocks import BLOCK_BYTES, Block
+from tocsin.sources.kinds import Kinds
 from tocsin.sources.lines import (
     NOTHING,
     LineSource,
@@ -23,9 +24,10 @@ from tocsin.sources.lines import (
     column_names,
     first_line,
     missing,
+    parsed_piece,
     read_table,
-    rejected_rows,
     rejections,
+    take,
     without_header,
 )
 
@@ -49,8 +51,9 @@ class CsvSource(LineSource):
         map_name: str = "",
         workers: int = 1,
         block_bytes: int = BLOCK_BYTES,
+        kinds: Kinds | None = None,
     ) -> None:
-        super().__init__(workers=workers, block_bytes=block_bytes)
+        super().__init__(workers=workers, block_bytes=block_bytes, kinds=kinds)
         self.columns = dict(columns or {})
         self.where = f"ingest.csv.{map_name}" if map_name else "ingest.csv"
         unknown = [name for name in self.columns if name not in FLOW]
@@ -72,12 +75,12 @@ class CsvSource(LineSource):
                 raise missing(path, absent, f"{', '.join(header['fields'])}; map them under {self.where}")
         return [(lines, header)] if lines.data else [], header
 
-    def parse(self, path: Path, piece: Piece) -> Parsed:
+    def parse(self, path: Path, piece: Piece) -> list[Parsed]:
         """Turn lines into flows."""
         names = piece.header["fields"]
         table, numbers, wrong = read_table(piece.data, names, delimiter=",", nulls=[""], quote=True)
         if not table.num_rows:
-            return Parsed(NOTHING, rejections(piece, wrong))
+            return [Parsed(NOTHING, rejections(piece, wrong))]
         rows = Rows(table.num_rows)
         used = self._plain(rows, table) | self._computed(rows, table)
         for name in names:
@@ -87,7 +90,7 @@ class CsvSource(LineSource):
         theirs = {name: self.columns.get(name, name) for name in MANDATORY}
         rows.require(theirs)
         rows.check_addresses()
-        return Parsed(rows.table(), rejections(piece, rejected_rows(rows, numbers) + wrong))
+        return [parsed_piece(piece, take(rows, numbers, wrong))]
 
     def _plain(self, rows: Rows, table: pa.Table) -> set[str]:
         used = set()

@@ -1,8 +1,9 @@
-"""Lines of JSON as text columns: nested records flattened by name, bad lines set aside."""
+"""Lines of JSON as columns: nested records flattened by name, bad lines set aside."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,18 @@ _NUMBER = (int, float)
 
 @dataclass(frozen=True)
 class JsonColumn:
-    """A field's values as text, and Zeek's word for the type they had: count, int, double, bool or string."""
+    """A field's values, as they were where they are plain, else as text.
 
-    text: pa.Array
+    guess: Zeek's word for the type they had: int, double, bool or string; null where there was none.
+    """
+
+    values: pa.Array
     guess: str
+
+    @cached_property
+    def text(self) -> pa.Array:
+        """The values as text."""
+        return self.values if pa.types.is_string(self.values.type) else pc.cast(self.values, pa.string())
 
 
 def json_object(line: bytes) -> dict[str, Any] | None:
@@ -33,18 +42,16 @@ def json_object(line: bytes) -> dict[str, Any] | None:
 
 
 def read_json_lines(
-    data: bytes, flatten: Sequence[str] = ()
+    data: bytes, flatten: Sequence[str] | None = ()
 ) -> tuple[dict[str, JsonColumn], np.ndarray, list[tuple[int, str]]]:
     """Read JSON objects, one a line.
 
-    flatten: fields whose own fields become columns, `flow` -> `flow.start`.
+    flatten: fields whose own fields become columns, `flow` -> `flow.start`; None: all of them, to any depth.
     Returns the columns by name; each record's number among the lines, (n,) int64, 0-based; the lines that are no
     record as (number, reason).
     """
     try:
-        table = pyarrow.json.read_json(
-            pa.BufferReader(data), read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
-        )
+        table = _as_written(data, _read(data, {}))
         if table.num_rows == data.count(b"\n") + (0 if data.endswith(b"\n") else 1):
             return _flat(table, flatten), np.arange(table.num_rows), []
     except pa.ArrowException:
@@ -52,37 +59,67 @@ def read_json_lines(
     return _line_by_line(data, flatten)
 
 
-def _flat(table: pa.Table, flatten: Sequence[str]) -> dict[str, JsonColumn]:
+def _read(data: bytes, types: dict[str, pa.DataType]) -> pa.Table:
+    return pyarrow.json.read_json(
+        pa.BufferReader(data),
+        read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+        parse_options=pyarrow.json.ParseOptions(explicit_schema=pa.schema(types.items()) if types else None),
+    )
+
+
+def _as_written(data: bytes, table: pa.Table) -> pa.Table:
+    """Read again as text what Arrow took for times ("2020-01-01"): a field's type must not depend on other lines."""
+    texts = {field.name: _without_times(field.type) for field in table.schema}
+    changed = {field.name: texts[field.name] for field in table.schema if texts[field.name] != field.type}
+    return _read(data, changed) if changed else table
+
+
+def _without_times(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(type_):
+        return pa.string()
+    if pa.types.is_struct(type_):
+        return pa.struct([(field.name, _without_times(field.type)) for field in type_])
+    if pa.types.is_list(type_):
+        return pa.list_(_without_times(type_.value_type))
+    return type_
+
+
+def _flat(table: pa.Table, flatten: Sequence[str] | None) -> dict[str, JsonColumn]:
     columns: dict[str, JsonColumn] = {}
     for name, chunked in zip(table.column_names, table.columns, strict=True):
         array = chunked.combine_chunks()
-        if name in flatten and pa.types.is_struct(array.type):
-            for field, inner in zip(array.type, array.flatten(), strict=True):
-                columns[f"{name}.{field.name}"] = _as_text(inner)
+        if pa.types.is_struct(array.type) and (flatten is None or name in flatten):
+            _flatten(columns, name, array, deep=flatten is None)
         else:
-            columns[name] = _as_text(array)
+            columns[name] = _column(array)
     return columns
 
 
-def _as_text(array: pa.Array) -> JsonColumn:
+def _flatten(columns: dict[str, JsonColumn], name: str, array: pa.Array, *, deep: bool) -> None:
+    for field, inner in zip(array.type, array.flatten(), strict=True):
+        if deep and pa.types.is_struct(field.type):
+            _flatten(columns, f"{name}.{field.name}", inner, deep=True)
+        else:
+            columns[f"{name}.{field.name}"] = _column(inner)
+
+
+def _column(array: pa.Array) -> JsonColumn:
     type_ = array.type
     if pa.types.is_string(type_):
         return JsonColumn(array, "string")
     if pa.types.is_boolean(type_):
-        return JsonColumn(pc.cast(array, pa.string()), "bool")
+        return JsonColumn(array, "bool")
     if pa.types.is_integer(type_):
-        return JsonColumn(pc.cast(array, pa.string()), "int")
+        return JsonColumn(array, "int")
     if pa.types.is_floating(type_):
-        return JsonColumn(pc.cast(array, pa.string()), "double")
+        return JsonColumn(array, "double")
     if pa.types.is_null(type_):
-        return JsonColumn(pc.cast(array, pa.string()), "string")
-    if pa.types.is_timestamp(type_):  # Arrow takes "2020-01-01 10:00:00" for a time
-        return JsonColumn(pc.strftime(array, format="%Y-%m-%dT%H:%M:%S"), "string")
+        return JsonColumn(pc.cast(array, pa.string()), "null")
     return JsonColumn(pa.array([_text(value) for value in array.to_pylist()], pa.string()), "string")
 
 
 def _line_by_line(
-    data: bytes, flatten: Sequence[str]
+    data: bytes, flatten: Sequence[str] | None
 ) -> tuple[dict[str, JsonColumn], np.ndarray, list[tuple[int, str]]]:
     records, numbers, wrong = [], [], []
     for number, line in enumerate(data.split(b"\n")):
@@ -105,7 +142,9 @@ def _line_by_line(
     return columns, np.array(numbers, np.int64), wrong
 
 
-def _flat_record(record: dict[str, Any], flatten: Sequence[str]) -> dict[str, Any]:
+def _flat_record(record: dict[str, Any], flatten: Sequence[str] | None) -> dict[str, Any]:
+    if flatten is None:
+        return dict(_leaves(record, ""))
     for name in flatten:
         inner = record.get(name)
         if isinstance(inner, dict):
@@ -114,12 +153,20 @@ def _flat_record(record: dict[str, Any], flatten: Sequence[str]) -> dict[str, An
     return record
 
 
+def _leaves(record: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
 def _python_column(values: list[Any]) -> JsonColumn:
     kinds = {type(value) for value in values if value is not None}
-    guess = "string"
+    guess = "string" if kinds else "null"
     if kinds == {bool}:
-        guess = "bool"
-    elif kinds == {int}:
+        return JsonColumn(pa.array(values, pa.bool_()), "bool")
+    if kinds == {int}:
         guess = "int"
     elif kinds and kinds <= {int, float}:
         guess = "double"

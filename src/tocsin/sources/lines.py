@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from tocsin.errors import InputError
 from tocsin.records.rows import Rows, shorten
 from tocsin.source import Batch, Rejected, Source
 from tocsin.sources.blocks import BLOCK_BYTES, Block, Stream, parse_in_order, read_blocks
+from tocsin.sources.kinds import Kinds
 
 _TEXT_KEPT = 500
 CHECKED_BYTES = 4096
@@ -52,14 +53,28 @@ class Piece:
             position["open"] = True
         return position
 
+    def within(self, done: int) -> dict[str, Any]:
+        """Say, for a position in the midst of these lines, that so many kinds of records were taken."""
+        return {"offset": self.block.offset, "line": self.block.line, "header": self.header, "done": done}
+
+
+class Taken(NamedTuple):
+    """What lines hold: records; each one's number among the lines, (n,) int64, 0-based; lines that hold none, why."""
+
+    table: pa.Table
+    numbers: np.ndarray
+    wrong: list[tuple[int, str]]
+
 
 @dataclass
 class Parsed:
-    """What a piece of lines holds: records, rejected rows by line, and how many lines were of no interest."""
+    """Records of one kind in a piece of lines, their lines in the file, rejected rows, and lines of no interest."""
 
     table: pa.Table
     rejected: list[Rejected] = field(default_factory=list)
     skipped: int = 0
+    kind: str = "flow"
+    lines: np.ndarray | None = None
 
 
 NOTHING = pa.table({})
@@ -74,9 +89,11 @@ class LineSource(Source):
     titled: ClassVar[bool] = False
     """Whether the first line names the columns."""
 
-    def __init__(self, *, workers: int = 1, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, *, workers: int = 1, block_bytes: int = BLOCK_BYTES, kinds: Kinds | None = None) -> None:
         self.workers = workers
         self.block_bytes = block_bytes
+        self.kinds = kinds
+        """Which kinds of records are wanted; None: flows alone."""
 
     def read(
         self,
@@ -88,12 +105,14 @@ class LineSource(Source):
     ) -> Iterator[Batch]:
         """Read whole lines. The last line without a line feed is taken where it is a good row, unless `growing`."""
         stream = Stream(path)
-        position = position or {"offset": 0, "line": 1, "header": {}}
+        position = position or BEGINNING
         pieces = self._pieces(stream, position, until, growing)
-        for batch in parse_in_order(pieces, lambda piece: self._batch(path, piece), self.workers):
-            position = batch.position or position
-            batch.position = position
-            yield batch
+        for batches in parse_in_order(pieces, lambda piece: self.batches(path, piece), self.workers):
+            for batch in _behind(batches, position):
+                position = batch.position = batch.position or position
+                yield batch
+                if position == until:
+                    return
         if stream.warning:
             note = f"{path}: {stream.warning}; the rows before that were read"
             yield Batch("flow", NOTHING, position, warnings=[note])
@@ -108,14 +127,16 @@ class LineSource(Source):
         """
 
     @abstractmethod
-    def parse(self, path: Path, piece: Piece) -> Parsed:
-        """Turn lines into records."""
+    def parse(self, path: Path, piece: Piece) -> list[Parsed]:
+        """Turn lines into records, one kind after the other."""
 
     def _pieces(
         self, stream: Stream, position: dict[str, Any], until: dict[str, Any] | None, growing: bool
     ) -> Iterator[Piece]:
         header = position["header"]
         end = until["offset"] if until else None
+        if within := position.get("within"):
+            yield _again(stream, position, within)
         blocks = read_blocks(stream, position["offset"], position["line"], until=end, size=self.block_bytes)
         unfinished = bool(position.get("open"))
         for block in blocks:
@@ -127,25 +148,60 @@ class LineSource(Source):
                 continue
             if not block.terminated and (growing or stream.warning):
                 return
-            titled, header = self.cut(stream.path, block, header)
-            for lines, above in titled:
-                yield Piece(lines, above, _clean(lines.data), warnings)
-                warnings = ()
+            pieces, header = self.pieces(stream.path, block, header, warnings)
+            yield from pieces
 
-    def _batch(self, path: Path, piece: Piece) -> Batch:
-        parsed = self.parse(path, piece)
-        if not piece.block.terminated and not parsed.table.num_rows and parsed.rejected:
+    def pieces(
+        self, path: Path, block: Block, header: dict[str, Any], warnings: tuple[str, ...] = ()
+    ) -> tuple[list[Piece], dict[str, Any]]:
+        """Cut a block where the header changes; return its pieces and the header after them."""
+        titled, header = self.cut(path, block, header)
+        notes = [warnings, *[()] * len(titled)]
+        return [
+            Piece(lines, above, clean(lines.data), note) for (lines, above), note in zip(titled, notes, strict=False)
+        ], header
+
+    def batches(self, path: Path, piece: Piece) -> list[Batch]:
+        """Turn a piece of lines into batches, one a kind of records; only the last one's position is behind it."""
+        found = self.parse(path, piece)
+        rejected = any(parsed.rejected for parsed in found)
+        if not piece.block.terminated and rejected and not any(parsed.table.num_rows for parsed in found):
             note = f"{path}:{piece.block.line}: the last line breaks off; it is read once it is complete"
-            return Batch("flow", NOTHING, {}, warnings=[note])
-        return Batch(
-            "flow",
-            parsed.table,
-            piece.end,
-            rejected=parsed.rejected,
-            rejected_count=len(parsed.rejected),
-            skipped=parsed.skipped,
-            warnings=list(piece.warnings),
-        )
+            return [Batch("flow", NOTHING, {}, warnings=[note])]
+        end = piece.end
+        batches = [
+            Batch(
+                parsed.kind,
+                parsed.table,
+                end if done == len(found) else {**end, "within": piece.within(done)},
+                rejected=parsed.rejected,
+                rejected_count=len(parsed.rejected),
+                skipped=parsed.skipped,
+                lines=parsed.lines,
+            )
+            for done, parsed in enumerate(found, 1)
+        ]
+        batches[0].warnings += piece.warnings
+        return batches
+
+
+BEGINNING: dict[str, Any] = {"offset": 0, "line": 1, "header": {}}
+"""The position before the first line."""
+
+
+def _again(stream: Stream, position: dict[str, Any], within: dict[str, Any]) -> Piece:
+    """Read a piece anew of which not every kind was taken."""
+    data = b"".join(stream.pieces(within["offset"], position["offset"]))
+    block = Block(within["offset"], within["line"], data, not position.get("open"))
+    return Piece(block, within["header"], clean(data))
+
+
+def _behind(batches: list[Batch], position: dict[str, Any]) -> list[Batch]:
+    """Leave out the batches of a piece that were taken before."""
+    within = position.get("within")
+    if within and batches[-1].position == {name: value for name, value in position.items() if name != "within"}:
+        return batches[within["done"] :]
+    return batches
 
 
 def _after_line(path: Path, block: Block) -> tuple[Block, tuple[str, ...]]:
@@ -158,7 +214,7 @@ def _after_line(path: Path, block: Block) -> tuple[Block, tuple[str, ...]]:
     return replace(block, offset=block.offset + cut, data=block.data[cut:]), warnings
 
 
-def _clean(data: bytes) -> bytes:
+def clean(data: bytes) -> bytes:
     """Return lines as valid UTF-8 with plain line feeds; bytes that are none become `\\xNN`."""
     if b"\r" in data:
         data = _LONE_RETURN.sub(rb"\\x0d", data.replace(b"\r\n", b"\n"))
@@ -224,6 +280,20 @@ def rejections(piece: Piece, reasons: list[tuple[int, str]]) -> list[Rejected]:
             shown = text[:_TEXT_KEPT].decode(errors="backslashreplace")
             rejected.append(Rejected(piece.block.line + number, reason, shown))
     return rejected
+
+
+def take(rows: Rows, numbers: np.ndarray, wrong: list[tuple[int, str]]) -> Taken:
+    """Return the rows that stand. numbers: the line of each row; wrong: lines that are no rows, with why."""
+    reasons = rejected_rows(rows, numbers) + wrong
+    if not rows.count:
+        return Taken(NOTHING, numbers, reasons)
+    return Taken(rows.table(), rows.kept(numbers), reasons)
+
+
+def parsed_piece(piece: Piece, taken: Taken, kind: str = "flow", skipped: int = 0) -> Parsed:
+    """Return what was taken from a piece."""
+    rejected = rejections(piece, taken.wrong)
+    return Parsed(taken.table, rejected, skipped, kind, piece.block.line + taken.numbers)
 
 
 def rejected_rows(rows: Rows, numbers: np.ndarray) -> list[tuple[int, str]]:

@@ -172,3 +172,12 @@ def csv_log(count: int) -> str:
         time = f"2020-01-01T{n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z"
         lines.append(f"{time},tcp,10.0.0.1,10.0.0.2,{1000 + n},80,{n},7,here")
     return "\n".join(lines) + "\n"
+
+
+def event_log(count: int) -> str:
+    """Return JSON lines of some application, a second apart."""
+    lines = (
+        {"time": START + number, "level": "info", "user": {"name": f"u{number % 7}"}, "ms": number * 1.5, "ok": True}
+        for number in range(count)
+    )
+    return "".join(json.dumps(line) + "\n" for line in lines)
