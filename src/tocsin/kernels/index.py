@@ -11,7 +11,6 @@ from tocsin.kernels.compiler import kernel
 
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
-_ONE = np.uint64(1)
 _BLOCK = 256
 _LEAST_BITS = 4
 _MOST_BITS = 31
