@@ -27,6 +27,12 @@ def test_lengths_of_time(written, seconds):
     assert Duration.read(written) == seconds
 
 
+@pytest.mark.parametrize("written", ["90s", "30m", "1h", "90m", "1d", "2w", "250ms", 0.0001, 0])
+def test_a_length_of_time_is_written_as_it_may_be_read(written):
+    assert Duration.read(written).written() == written
+    assert Duration.read(Duration.read(written).written()) == Duration.read(written)
+
+
 @pytest.mark.parametrize("written", ["", "30x", "m", "-5m", -5, True, None, "manual", [1], "1h,5m"])
 def test_what_is_no_length_of_time(written):
     with pytest.raises(ValueError, match="must be a length of time such as 90s, 30m, 1h or 1d"):
@@ -36,7 +42,7 @@ def test_what_is_no_length_of_time(written):
 def test_an_epoch_may_be_manual():
     assert Epoch.read("manual") == 0
     assert Epoch.read("manual").written() == "manual"
-    assert Epoch.read("5m").written() == 300
+    assert Epoch.read("5m").written() == "5m"
     with pytest.raises(ValueError, match="write manual for one that ends when told"):
         Epoch.read(0)
 

@@ -71,3 +71,52 @@ def _lines(path: Path, node: yaml.Node | None, prefix: str = "") -> Iterator[tup
         for index, value in enumerate(node.value):
             yield f"{prefix}{index}", value.start_mark.line + 1
             yield from _lines(path, value, f"{prefix}{index}.")
+
+
+def to_yaml(values: Any) -> str:
+    """Write values as a person would write them in a settings file."""
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+
+
+def with_entry(text: str, key: str, entry: dict[str, str]) -> str | None:
+    """Return a settings file's text with an entry more in the list `key`; all else stays as it is written.
+
+    None when the text cannot be added to safely: what it says then would be more than what it said and the entry.
+    """
+    written = ", ".join(f"{name}: {value}" for name, value in entry.items())
+    try:
+        before = yaml.safe_load(text) or {}
+        added = _added(text, key, written)
+        after = yaml.safe_load(added)
+    except yaml.YAMLError:
+        return None
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return None
+    entries = after.pop(key)
+    old = before.pop(key, None) or []
+    return added if after == before and entry in entries and _without(entries, entry) == old else None
+
+
+def _added(text: str, key: str, written: str) -> str:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    found = next(((name, value) for name, value in pairs if name.value == key), None)
+    if found is None:
+        return f"{_ended(text)}{key}:\n  - {written}\n"
+    name, value = found
+    if isinstance(value, yaml.SequenceNode) and value.flow_style:
+        place = value.start_mark.index + 1
+        return f"{text[:place]}{{{written}}}{', ' if value.value else ''}{text[place:]}"
+    column = value.start_mark.column if isinstance(value, yaml.SequenceNode) else 2
+    lines = text.splitlines(keepends=True)
+    line = name.start_mark.line + 1
+    return f"{_ended(''.join(lines[:line]))}{' ' * column}- {written}\n{''.join(lines[line:])}"
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _without(entries: list[Any], entry: dict[str, str]) -> list[Any]:
+    at = entries.index(entry)
+    return entries[:at] + entries[at + 1 :]

@@ -39,8 +39,11 @@ class Duration(float):
         return seconds
 
     def written(self) -> float | str:
-        """Return what reads as the same again."""
-        return self.unlimited if self.unlimited and not self else float(self)
+        """Return what reads as the same again: in the largest unit of which it is a whole number."""
+        if self.unlimited and not self:
+            return self.unlimited
+        sizes = ((unit, round(self / size)) for unit, size in reversed(UNITS_S.items()) if unit)
+        return next((f"{count}{unit}" for unit, count in sizes if count and count * UNITS_S[unit] == self), float(self))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
