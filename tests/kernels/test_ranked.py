@@ -21,7 +21,7 @@ class Rings:
         kept = np.zeros(len(slots), bool)
         with np.errstate(over="ignore"):
             end = rank_rows(
-                slots, times, ordinals, ordinals * np.uint64(7), 0, drawn, limit, kept,
+                0, slots, times, ordinals, ordinals * np.uint64(7), drawn, limit, kept,
                 self.at, self.length, self.used, self.head, self.free, self.time, self.ordinal, self.value,
             )  # fmt: skip
         return end, kept

@@ -50,7 +50,7 @@ class Fast:
         new = np.zeros(len(slots), bool)
         ordinals = np.arange(first, first + len(slots), dtype=np.uint64)
         with np.errstate(over="ignore"):
-            end = count_rows(np.array(slots, np.int32), keys, ordinals, 0, self.limit, new, *self.arrays)
+            end = count_rows(0, np.array(slots, np.int32), keys, ordinals, self.limit, new, *self.arrays)
         return end, new
 
     def counters(self, slot):
@@ -95,7 +95,7 @@ def test_goes_on_from_counters_that_were_put_in(before, after, limit):
     columns = _columns([first.counters(slot) for slot in range(2)])
     with np.errstate(over="ignore"):
         slots = np.arange(2, dtype=np.int32)
-        assert refill_slots(slots, *columns, 0, limit, *second.arrays) == 2
+        assert refill_slots(0, slots, *columns, limit, *second.arrays) == 2
     _count(second, after, len(before))
     assert [second.counters(slot) for slot in range(2)] == [whole.counters(slot) for slot in range(2)]
 
@@ -109,7 +109,7 @@ def test_joining_is_exact_where_all_fit_and_changes_nothing_elsewhere(before, af
     held = [one.counters(slot) for slot in range(2)]
     with np.errstate(over="ignore"):
         columns = _columns([other.counters(slot) for slot in range(2)])
-        assert join_slots(slots, *columns, 0, limit, over, *one.arrays) == 2
+        assert join_slots(0, slots, *columns, limit, over, *one.arrays) == 2
     for slot in range(2):
         assert over[slot] == (len({each[0] for each in held[slot] + other.counters(slot)}) > limit)
         if over[slot]:

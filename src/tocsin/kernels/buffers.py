@@ -32,9 +32,9 @@ def text_buffers(array: pa.Array) -> TextBuffers:
         raise TypeError(f"text or binary expected, not {array.type}")
     validity, offsets, data = array.buffers()
     if len(array) == 0:
-        return TextBuffers(_frozen(np.zeros(1, offset_type)), _bytes(None), _bytes(None), 0)
+        return TextBuffers(frozen(np.zeros(1, offset_type)), _bytes(None), _bytes(None), 0)
     view: np.ndarray = np.frombuffer(offsets, offset_type)[array.offset : array.offset + len(array) + 1]
-    return TextBuffers(_frozen(view), _bytes(data), _bytes(validity if array.null_count else None), array.offset)
+    return TextBuffers(frozen(view), _bytes(data), _bytes(validity if array.null_count else None), array.offset)
 
 
 def plain_text(array: pa.Array) -> pa.Array:
@@ -56,11 +56,11 @@ def text_array(data: np.ndarray, offsets: np.ndarray, valid: np.ndarray | None =
 
 
 def _bytes(buffer: pa.Buffer | None) -> np.ndarray:
-    return _frozen(np.zeros(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8))
+    return frozen(np.zeros(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8))
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
-    # Arrow's buffers are read-only or not; kernels would be compiled once for each mixture.
+def frozen(array: np.ndarray) -> np.ndarray:
+    """Return a read-only view: of arguments that are read-only or not, kernels are compiled once for each mixture."""
     array = array.view()
     array.flags.writeable = False
     return array

@@ -37,7 +37,7 @@ def _below(drawn, time, ordinal, other_time, other_ordinal):
 
 @kernel
 def rank_rows(
-    slots, times, ordinals, values, start, drawn, limit, kept, at, room, used, head, free, time, ordinal, value
+    start, slots, times, ordinals, values, drawn, limit, kept, at, room, used, head, free, time, ordinal, value
 ):
     """Add rows from `start` on to their slots; stop at the row that finds no room. Return that row.
 

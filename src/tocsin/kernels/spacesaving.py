@@ -19,7 +19,7 @@ CELLS = 2
 
 @kernel
 def count_rows(
-    slots, hashes, ordinals, start, limit, new,
+    start, slots, hashes, ordinals, limit, new,
     at, room, used, total, least, turn, queued, free, key, count, error, last, queue, cells,
 ):  # fmt: skip
     """Count rows from `start` on; stop at the row that finds no room. Return that row.
@@ -62,7 +62,7 @@ def count_rows(
 
 @kernel
 def join_slots(
-    slots, starts, keys, counts, errors, lasts, begin, limit, over,
+    start, slots, starts, keys, counts, errors, lasts, limit, over,
     at, room, used, total, least, turn, queued, free, key, count, error, last, queue, cells,
 ):  # fmt: skip
     """Add counters to those of slots, where a slot's are then not more than `limit`; such a sum is exact.
@@ -71,7 +71,7 @@ def join_slots(
     most. over: (m,) bool, set where there would be more; nothing is changed there. The others as in `count_rows`.
     Stops at the row that finds no room and returns that row.
     """
-    for i in range(begin, slots.size):
+    for i in range(start, slots.size):
         slot = slots[i]
         needed = used[slot]
         for j in range(starts[i], starts[i + 1]):
@@ -96,15 +96,15 @@ def join_slots(
 
 @kernel
 def refill_slots(
-    slots, starts, keys, counts, errors, lasts, begin, limit,
+    start, slots, starts, keys, counts, errors, lasts, limit,
     at, room, used, total, least, turn, queued, free, key, count, error, last, queue, cells,
 ):  # fmt: skip
-    """Replace the counters of slots from row `begin` on; stop at the row that finds no room. Return that row.
+    """Replace the counters of slots from row `start` on; stop at the row that finds no room. Return that row.
 
     slots: (m,) int32; row i gets the counters starts[i]:starts[i + 1] of keys, counts, errors and lasts, `limit` at
     most. The others as in `count_rows`.
     """
-    for i in range(begin, slots.size):
+    for i in range(start, slots.size):
         slot = slots[i]
         while room[slot] < starts[i + 1] - starts[i]:
             if not _widen(slot, limit, at, room, used, free, key, count, error, last, cells):

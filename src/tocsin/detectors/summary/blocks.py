@@ -41,11 +41,14 @@ class Blocks:
             for name, column in self.slot.items():
                 self.slot[name] = np.concatenate([column, np.zeros(more, column.dtype)])
 
-    def fill(self, rows: int, place: Callable[..., int]) -> None:
-        """Call a kernel, place(row, arrays), which stops where it finds no room, until all rows are placed."""
+    def fill(self, place: Callable[..., int], slots: np.ndarray, *more: Any) -> None:
+        """Call a kernel until it has placed all rows: place(row, slots, …) goes on from a row until it finds no room.
+
+        slots: (n,) int32. more: what the kernel takes between slots and these columns.
+        """
         row = 0
         with np.errstate(over="ignore"):  # mixes are modulo 2**64
-            while (row := place(row, self.arrays)) < rows:
+            while (row := place(row, slots, *more, *self.arrays)) < len(slots):
                 self._lengthen()
 
     def all_slots(self) -> np.ndarray:

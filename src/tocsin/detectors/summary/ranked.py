@@ -10,6 +10,7 @@ from tocsin.detectors.summary.blocks import Blocks
 from tocsin.detectors.summary.definition import Reducer
 from tocsin.detectors.summary.lists import fields_of, lists_of
 from tocsin.detectors.summary.texts import TextPool, valued
+from tocsin.kernels.buffers import frozen
 from tocsin.kernels.ranked import rank_rows, ring_places
 
 
@@ -40,12 +41,8 @@ class Ranked(Accumulator):
     def _rank(self, slots: np.ndarray, times: np.ndarray, ordinals: np.ndarray, words: np.ndarray) -> np.ndarray:
         """Add rows to their slots; return which of them became entries, (n,) bool."""
         kept = np.zeros(len(slots), bool)
-
-        def place(row: int, arrays: tuple[np.ndarray, ...]) -> int:
-            end: int = rank_rows(slots, times, ordinals, words, row, self.drawn, self._size, kept, *arrays)
-            return end
-
-        self._blocks.fill(len(slots), place)
+        rows = (frozen(column) for column in (slots, times, ordinals, words))
+        self._blocks.fill(rank_rows, *rows, self.drawn, self._size, kept)
         return kept
 
     def _entries(self, slots: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -9,6 +9,7 @@ from tocsin.detectors.summary.counters import Counters, joined, largest
 from tocsin.detectors.summary.definition import Reducer
 from tocsin.detectors.summary.lists import fields_of, lists_of
 from tocsin.detectors.summary.texts import TextPool, valued
+from tocsin.kernels.buffers import frozen
 from tocsin.kernels.spacesaving import CELLS, block_places, count_rows, join_slots, refill_slots
 
 _COUNTER = {"key": np.uint64, "count": np.int64, "error": np.int64, "last": np.uint64}
@@ -52,13 +53,9 @@ class TopK(Accumulator):
     def add(self, slots: np.ndarray, values: Values, trace: str = "") -> None:
         """Count rows in their slots; null values are not counted."""
         slots, hashes, texts, rows = valued(slots, values)
-        ordinals, new = values.ordinal[rows], np.zeros(len(slots), bool)
-
-        def place(row: int, arrays: tuple[np.ndarray, ...]) -> int:
-            end: int = count_rows(slots, hashes, ordinals, row, self._size, new, *arrays)
-            return end
-
-        self._blocks.fill(len(slots), place)
+        new = np.zeros(len(slots), bool)
+        columns = (frozen(column) for column in (slots, hashes, values.ordinal[rows]))
+        self._blocks.fill(count_rows, *columns, self._size, new)
         self._remember(hashes[new], texts.filter(pa.array(new)))
 
     def partial(self, slots: np.ndarray) -> dict[str, pa.Array]:
@@ -70,14 +67,9 @@ class TopK(Accumulator):
     def merge(self, slots: np.ndarray, partial: dict[str, pa.Array]) -> None:
         """Merge a partial."""
         starts, fields = fields_of(partial["counters"])
-        theirs = Counters(starts, *(fields[name].to_numpy() for name in _COUNTER))
+        theirs = Counters(starts, *(frozen(fields[name].to_numpy()) for name in _COUNTER))
         over = np.zeros(len(slots), bool)
-
-        def place(row: int, arrays: tuple[np.ndarray, ...]) -> int:
-            end: int = join_slots(slots, *theirs, row, self._size, over, *arrays)
-            return end
-
-        self._blocks.fill(len(slots), place)
+        self._blocks.fill(join_slots, slots, *theirs, self._size, over)
         if over.any():
             self._prune(slots[over], theirs.take(over))
         self._blocks.slot["total"][slots] += partial["total"].to_numpy()
@@ -91,12 +83,7 @@ class TopK(Accumulator):
 
     def _prune(self, slots: np.ndarray, theirs: Counters) -> None:
         merged = largest(joined(self._counters(slots), theirs, self._size), self._size)
-
-        def place(row: int, arrays: tuple[np.ndarray, ...]) -> int:
-            end: int = refill_slots(slots, *merged, row, self._size, *arrays)
-            return end
-
-        self._blocks.fill(len(slots), place)
+        self._blocks.fill(refill_slots, slots, *merged, self._size)
 
     def _counters(self, slots: np.ndarray) -> Counters:
         starts, columns, counters = self._blocks.starts(slots), self._blocks.slot, self._blocks.entry
