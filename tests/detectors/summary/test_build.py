@@ -145,6 +145,11 @@ def test_every_reducer_is_known_with_its_bounds():
     assert {kind for kind, _ in BOUNDS} <= REDUCERS.keys()
 
 
+def test_regularity_and_counts_need_no_value():
+    summary = built(reduce={"attempts": "count", "even": "regularity", "first": "first_seen"}, title="")
+    assert [reducer.of for reducer in summary.reducers] == ["", "", ""]
+
+
 def test_max_is_a_reducer_and_an_option():
     reducers = built(reduce={"a": {"max": "x"}, "b": {"max": 9, "unique": "y"}}, threshold="", title="").reducers
     assert reducers == (Reducer("a", "max", "x"), Reducer("b", "unique", "y", {"max": 9}))
@@ -222,6 +227,11 @@ def test_what_is_switched_off_is_not_looked_at():
         ),
         ({"threshold": "attempts"}, "summaries.0.threshold: 'attempts' must be true or false, such as attempts >= 30"),
         ({"threshold": "list_sum(host) > 3"}, "summaries.0.threshold: 'list_sum(host) > 3': Binder Error"),
+        ({"threshold": "servers >= 2000"}, "summaries.0.threshold: servers counts no further than its max, 1,000, and"),
+        (
+            {"threshold": {"of": "servers", "at": [9, 1e4]}},
+            "summaries.0.threshold.of: servers counts no further than its",
+        ),
         ({"threshold": {"of": "host", "at": [1]}}, "summaries.0.threshold.of: 'host' must be a number"),
         ({"severity": ["low", "high"]}, "summaries.0.severity: must be one, or one a level (1); got 2"),
         ({"title": "{"}, "summaries.0.title: '{': "),

@@ -165,7 +165,7 @@ def _us(seconds: float) -> int:
 
 
 def _condition(
-    entry: SummarySettings, reducers: Iterable[Reducer], parts: tuple[str, ...], what: str
+    entry: SummarySettings, reducers: Sequence[Reducer], parts: tuple[str, ...], what: str
 ) -> Condition | None:
     threshold = entry.threshold
     sql = (threshold.of or threshold.sql).strip()
@@ -187,7 +187,19 @@ def _condition(
         raise SettingsError(f"{place}: {sql!r} must be true or false, such as {next(iter(kinds))} >= 30")
     if threshold.of and not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise SettingsError(f"{place}: {sql!r} must be a number")
-    return Condition(sql, growing(f"{sql} >= {threshold.at[0]!r}" if threshold.of else sql, kinds))
+    found = growing(f"{sql} >= {threshold.at[0]!r}" if threshold.of else sql, kinds)
+    for guard in found.guards() if found else ():
+        _reachable(guard.name, max([guard.least, *threshold.at]), reducers, place)
+    return Condition(sql, found)
+
+
+def _reachable(name: str, goal: float, reducers: Iterable[Reducer], what: str) -> None:
+    for reducer in reducers:
+        if reducer.name == name and goal > reducer.options.get("max", goal):
+            most = reducer.options["max"]
+            raise SettingsError(
+                f"{what}: {name} counts no further than its max, {most:,}, and never gets to {goal:,.15g}"
+            )
 
 
 def _severities(entry: SummarySettings, what: str) -> tuple[Severity, ...]:

@@ -24,7 +24,7 @@ RESULTS: dict[str, pa.DataType] = {
 }
 """What a reducer's result is to a condition."""
 
-VALUELESS = frozenset({"count", "first_seen", "last_seen"})
+VALUELESS = frozenset({"count", "first_seen", "last_seen", "regularity"})
 """Reducers that look at no value."""
 
 
