@@ -10,9 +10,13 @@ import pytest
 import yaml
 
 from tocsin.cli import COMMANDS, cli
+from tocsin.detectors.summary.accumulator import REDUCERS
+from tocsin.detectors.summary.build import build
+from tocsin.detectors.summary.presets import PRESETS
 from tocsin.records.flow import FLOW
 from tocsin.settings import Settings
 from tocsin.settings_keys import describe
+from tocsin.settings_summaries import SummarySettings
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [path for path in (*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")) if path.name != "CHANGELOG.md"]
@@ -88,9 +92,41 @@ def test_examples_of_settings_are_good():
     for path in PAGES:
         for block in map(textwrap.dedent, BLOCK.findall(path.read_text())):
             if block.partition(":")[0] in Settings.model_fields:
-                Settings(**yaml.safe_load(block))
+                build(Settings(**yaml.safe_load(block)).summaries)
                 seen += 1
-    assert seen >= 6
+    assert seen >= 12
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of a table's rows, below a heading of a page, without the head."""
+    text = (PROJECT / "docs" / page).read_text().partition(f"\n{heading}\n")[2]
+    table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
+
+
+def named(cells: list[str]) -> list[str]:
+    return re.findall(r"`([a-z_]+)`", cells[0])
+
+
+def test_every_key_of_a_summary_is_told():
+    told = [name for cells in rows("summaries.md", "## One in full") for name in named(cells)]
+    assert sorted(told) == sorted(SummarySettings.model_fields)
+
+
+def test_every_reducer_is_told_with_its_options():
+    told = {name: cells for cells in rows("summaries.md", "## Reducers") for name in named(cells)}
+    assert told.keys() == REDUCERS.keys()
+    for name, (_, options) in REDUCERS.items():
+        written = [f"`{option}`: {value}" if value != "" else f"`{option}`" for option, value in options.items()]
+        assert told[name][2] == ", ".join(written), name
+
+
+def test_every_preset_is_told_as_it_tells_itself():
+    told = {
+        cells[0].strip("`| "): (cells[1], cells[2].strip("| "))
+        for cells in rows("summaries.md", "## Those that come along")
+    }
+    assert told == {name: (preset.help, preset.needs) for name, preset in PRESETS.items()}
 
 
 def test_the_flow_record_is_told_whole():
