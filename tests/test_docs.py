@@ -101,7 +101,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
     """Return the cells of a table's rows, below a heading of a page, without the head."""
     text = (PROJECT / "docs" / page).read_text().partition(f"\n{heading}\n")[2]
     table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
+    return [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in table.splitlines()[2:]]
 
 
 def named(cells: list[str]) -> list[str]:
@@ -122,10 +122,7 @@ def test_every_reducer_is_told_with_its_options():
 
 
 def test_every_preset_is_told_as_it_tells_itself():
-    told = {
-        cells[0].strip("`| "): (cells[1], cells[2].strip("| "))
-        for cells in rows("summaries.md", "## Those that come along")
-    }
+    told = {name.strip("`"): (finds, needs) for name, finds, needs in rows("summaries.md", "## Those that come along")}
     assert told == {name: (preset.help, preset.needs) for name, preset in PRESETS.items()}
 
 

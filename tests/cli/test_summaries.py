@@ -68,14 +68,15 @@ def test_list_names_what_is_set_and_what_comes_along():
     assert "ssh-guessing" in output("list")
 
 
-def test_explain_a_preset():
-    told = output("explain", "beaconing")
-    for part in ("beaconing: hosts that", "[comes along]", "when the window has ended", "bytes a key", "Needs"):
+@pytest.mark.parametrize("name", PRESETS)
+def test_explain_a_preset(name):
+    told = output("explain", name)
+    for part in (f"{name}: {PRESETS[name].help} [comes along]", "Needs", PRESETS[name].needs, "bytes a key"):
         assert part in told
     text = "\n".join(line[4:] for line in told.partition("As settings\n\n")[2].splitlines())
     Path("tocsin.yaml").write_text(text)
     (summary,) = build(load_settings().summaries)
-    Path("tocsin.yaml").write_text("summaries: [{preset: beaconing}]")
+    Path("tocsin.yaml").write_text(f"summaries: [{{preset: {name}}}]")
     assert (summary,) == build(load_settings().summaries)
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 
+from tocsin.detectors.summary import hll
 from tocsin.detectors.summary.accumulator import REDUCERS
 from tocsin.detectors.summary.build import build, resolved
 from tocsin.detectors.summary.condition import Condition, Growing, Guard
 from tocsin.detectors.summary.definition import Input, Reducer
 from tocsin.detectors.summary.presets import PRESETS
-from tocsin.detectors.summary.reducers import BOUNDS, RESULTS
+from tocsin.detectors.summary.reducers import BOUNDS, MOST_REGISTERS, RESULTS
 from tocsin.errors import SettingsError
 from tocsin.settings import Settings
 
@@ -150,6 +151,10 @@ def test_regularity_and_counts_need_no_value():
     assert [reducer.of for reducer in summary.reducers] == ["", "", ""]
 
 
+def test_what_is_too_exact_is_refused_where_the_sketch_gives_up():
+    assert MOST_REGISTERS == 1 << hll.PRECISIONS[-1]
+
+
 def test_max_is_a_reducer_and_an_option():
     reducers = built(reduce={"a": {"max": "x"}, "b": {"max": 9, "unique": "y"}}, threshold="", title="").reducers
     assert reducers == (Reducer("a", "max", "x"), Reducer("b", "unique", "y", {"max": 9}))
@@ -210,6 +215,10 @@ def test_what_is_switched_off_is_not_looked_at():
         (
             {"reduce": {"a": {"quantile": "x", "q": 99}}},
             "summaries.0.reduce.a: q must be a number from 0 to 1 (got 99)",
+        ),
+        (
+            {"reduce": {"a": {"hll_unique": "x", "error": 0.001, "confidence": 0.999}}},
+            "summaries.0.reduce.a: error must be 0.0017 or more at confidence 0.999 (got 0.001)",
         ),
         ({"reduce": {"a": "unique"}}, "summaries.0.reduce.a: must say what of: {unique: SQL}"),
         ({"reduce": {"a": {"sum": "x +"}}}, "summaries.0.reduce.a: 'x +': Parser Error"),

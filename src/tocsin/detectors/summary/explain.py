@@ -26,7 +26,7 @@ WORDS = {
     "last_seen": "time of the last record",
     "unique": "different values of {of}, exact up to {max:,}",
     "hll_unique": "different values of {of}, estimated: within {error:.1%} with {confidence:.0%} confidence",
-    "quantile": "{q:.0%} quantile of {of}, within {error:.1%}",
+    "quantile": "{q:.4g} quantile of {of}, within {error:.1%} of it",
     "topk": "the {shown} most frequent values of {of}; {size} are watched",
     "sample": "{size} of {of}, drawn at random",
     "last": "the last {size} of {of}",

@@ -3,6 +3,7 @@
 import difflib
 import re
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +28,9 @@ RESULTS: dict[str, pa.DataType] = {
 VALUELESS = frozenset({"count", "first_seen", "last_seen", "regularity"})
 """Reducers that look at no value."""
 
+MOST_REGISTERS = 1 << 22
+"""Of a HyperLogLog."""
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -48,7 +52,7 @@ class Bounds:
 
 BOUNDS: dict[tuple[str, str], Bounds] = {
     ("unique", "max"): Bounds(1, 100_000_000),
-    ("hll_unique", "error"): Bounds(0.002, 0.5, whole=False),
+    ("hll_unique", "error"): Bounds(0.001, 0.5, whole=False),
     ("hll_unique", "confidence"): Bounds(0.5, 0.9999, whole=False),
     ("quantile", "q"): Bounds(0, 1, whole=False),
     ("quantile", "error"): Bounds(0.0005, 0.5, whole=False),
@@ -71,11 +75,20 @@ def read_reducer(name: str, value: Any, stream: SummaryInputSettings, what: str)
         bounds = BOUNDS.get((kind, option))
         if bounds is not None and not bounds.allows(given):
             raise SettingsError(f"{what}: {option} must be {bounds} (got {given!r})")
+    if kind == "hll_unique":
+        _affordable(**(known | options), what=what)
     if "by" in options:
         options["by"] = _sql(options["by"])
     if not of and kind not in NUMERIC | VALUELESS and _constant(stream.observe):
         raise SettingsError(f"{what}: must say what of: {{{kind}: SQL}}, such as {{{kind}: id.resp_h}}")
     return Reducer(name, kind, of, known | options)
+
+
+def _affordable(error: float, confidence: float, what: str) -> None:
+    """Raise SettingsError when a HyperLogLog cannot be so exact; its standard error is 1.04 / √registers."""
+    least = 1.04 * NormalDist().inv_cdf((1 + confidence) / 2) / MOST_REGISTERS**0.5
+    if error < least:
+        raise SettingsError(f"{what}: error must be {least:.4f} or more at confidence {confidence:g} (got {error:g})")
 
 
 def _parts(value: Any, what: str) -> tuple[str, str, dict[str, Any]]:
