@@ -30,5 +30,10 @@ def fields_of(lists: pa.ListArray) -> tuple[np.ndarray, dict[str, pa.Array]]:
     return starts, dict(zip(names, entries.flatten(), strict=True))
 
 
+def values_of(lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lengths, (m,) int32, and the entries of lists of plain values; the inverse of `lists_of`."""
+    return pc.list_value_length(lists).to_numpy(), lists.flatten().to_numpy()
+
+
 def _array(values: np.ndarray | pa.Array) -> pa.Array:
     return pa.array(values) if isinstance(values, np.ndarray) else values
