@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.blocks import SIZES
 
 
@@ -35,11 +36,8 @@ class Blocks:
 
     def grow(self, slots: int) -> None:
         """Make room for so many slots."""
-        held = len(self.slot["at"])
-        if slots > held:
-            more = max(slots, held * 3 // 2) - held
-            for name, column in self.slot.items():
-                self.slot[name] = np.concatenate([column, np.zeros(more, column.dtype)])
+        for column in self.slot.values():
+            make_room(column, slots, 0)
 
     def fill(self, place: Callable[..., int], slots: np.ndarray, *more: Any) -> None:
         """Call a kernel until it has placed all rows: place(row, slots, …) goes on from a row until it finds no room.
@@ -60,7 +58,6 @@ class Blocks:
         return np.concatenate([[0], np.cumsum(self.slot["used"][slots], dtype=np.int64)])
 
     def _lengthen(self) -> None:
-        more = self._length // 2 + 64
-        self._length += more
+        self._length += self._length // 8 + 64
         for name, column in self.entry.items():
-            self.entry[name] = np.concatenate([column, np.empty(more * self._wide.get(name, 1), column.dtype)])
+            column.resize(self._length * self._wide.get(name, 1), refcheck=False)

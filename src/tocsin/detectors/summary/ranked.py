@@ -17,7 +17,7 @@ from tocsin.kernels.ranked import rank_rows, ring_places
 class Ranked(Accumulator):
     """Of each slot the `size` records of the highest rank, with a word of 64 bits each; a record counts once.
 
-    State: 20 bytes a slot and 24 an entry, in blocks that double, with up to half of that in spare room. A record
+    State: 20 bytes a slot and 24 an entry, in blocks that double. A record
     costs O(log size) and, where it is kept but does not come in order of rank, shifting up to half of the entries.
     """
 

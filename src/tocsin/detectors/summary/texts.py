@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.detectors.summary.accumulator import Values
+from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.buffers import plain_text, text_buffers
 from tocsin.kernels.index import KeyIndex
 from tocsin.kernels.strings import NULL_HASH
@@ -12,7 +13,7 @@ _LEAST = 1024
 
 
 class TextPool:
-    """Value hash -> text. About 25 bytes a text and the text itself, of which up to half as much in spare room."""
+    """Value hash -> text. About 25 bytes a text, and the text itself."""
 
     def __init__(self) -> None:
         self._index = KeyIndex(0)
@@ -42,8 +43,8 @@ class TextPool:
         new = text_buffers(plain_text(texts.take(pa.array(first))))
         begin, end = int(new.offsets[0]), int(new.offsets[-1])
         known = len(self) - len(first)
-        self._offsets = _room(self._offsets, known + 1, len(self) + 1)
-        self._data = _room(self._data, self._size, self._size + end - begin)
+        make_room(self._offsets, len(self) + 1, 0)
+        make_room(self._data, self._size + end - begin, 0)
         self._offsets[known + 1 : len(self) + 1] = new.offsets[1:] + np.int64(self._size - begin)
         self._data[self._size : self._size + end - begin] = new.data[begin:end]
         self._size += end - begin
@@ -73,12 +74,3 @@ def valued(slots: np.ndarray, values: Values) -> tuple[np.ndarray, np.ndarray, p
         return slots, values.hash, values.text, slice(None)
     rows = np.flatnonzero(there)
     return slots[rows], values.hash[rows], values.text.take(pa.array(rows)), rows
-
-
-def _room(array: np.ndarray, held: int, needed: int) -> np.ndarray:
-    """Return the array, or a longer one with the same beginning where it is too short."""
-    if needed <= len(array):
-        return array
-    longer = np.empty(needed + needed // 2, array.dtype)
-    longer[:held] = array[:held]
-    return longer
