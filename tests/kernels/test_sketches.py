@@ -14,7 +14,7 @@ from tocsin.kernels.sketches import (
     copy_registers,
     estimates,
     forms,
-    repacked,
+    roomier,
     sketches,
 )
 
@@ -26,7 +26,7 @@ def fill(state, slots, codes, out=None):
     slots, codes, row = np.array(slots, np.int32), np.array(codes, np.uint32), 0
     out = np.empty(0) if out is None else out
     while (row := add_codes(state, slots, codes, row, out)) < len(slots):
-        state = repacked(state)
+        state = roomier(state)
     return state
 
 
@@ -80,18 +80,18 @@ rows = st.lists(st.tuples(st.integers(0, SLOTS - 1), codes | st.just(0)), max_si
 @given(rows, st.integers(4, 8))
 def test_a_sketch_is_what_its_codes_say(rows, precision):
     slots, given_codes = [row[0] for row in rows], [row[1] for row in rows]
-    state = fill(sketches(SLOTS, 1, precision), slots, given_codes)
+    state = fill(sketches(SLOTS, precision), slots, given_codes)
     expected = oracle(slots, given_codes, precision)
     assert held(state) == expected
     assert estimates(state, EVERY).tolist() == [estimate(each, precision) for each in expected]
-    assert held(repacked(state)) == expected
+    assert held(roomier(state)) == expected
 
 
 @given(rows, st.integers(4, 6), st.randoms())
 def test_order_changes_nothing(rows, precision, random):
     shuffled = random.sample(rows, len(rows))
     one, other = (
-        fill(sketches(SLOTS, 1, precision), [row[0] for row in some], [row[1] for row in some])
+        fill(sketches(SLOTS, precision), [row[0] for row in some], [row[1] for row in some])
         for some in (rows, shuffled)
     )
     assert held(one) == held(other)
@@ -101,7 +101,7 @@ def test_order_changes_nothing(rows, precision, random):
 def test_estimates_after_each_row_never_fall(rows, precision):
     out, seen = np.empty(len(rows)), dict.fromkeys(range(SLOTS), 0.0)
     slots, given_codes = [row[0] for row in rows], [row[1] for row in rows]
-    state = fill(sketches(SLOTS, 1, precision), slots, given_codes, out)
+    state = fill(sketches(SLOTS, precision), slots, given_codes, out)
     for slot, value in zip(slots, out.tolist(), strict=True):
         assert value >= seen[slot]
         seen[slot] = value
@@ -110,12 +110,12 @@ def test_estimates_after_each_row_never_fall(rows, precision):
 
 @given(rows, rows, st.integers(4, 6))
 def test_dense_sketches_merge_into_any(mine, theirs, precision):
-    state = fill(sketches(SLOTS, 1, precision), [row[0] for row in mine], [row[1] for row in mine])
-    other = fill(sketches(SLOTS, 1, precision), [row[0] for row in theirs], [row[1] for row in theirs])
+    state = fill(sketches(SLOTS, precision), [row[0] for row in mine], [row[1] for row in mine])
+    other = fill(sketches(SLOTS, precision), [row[0] for row in theirs], [row[1] for row in theirs])
     dense = EVERY[forms(other, EVERY)[1]]
     registers, row = copy_registers(other, dense), 0
     while (row := add_registers(state, dense, registers, row)) < len(dense):
-        state = repacked(state)
+        state = roomier(state)
     sparse = [row for row in theirs if row[0] not in dense]
     state = fill(state, [row[0] for row in sparse], [row[1] for row in sparse])
     both = mine + theirs
@@ -123,14 +123,21 @@ def test_dense_sketches_merge_into_any(mine, theirs, precision):
 
 
 def test_chunks_that_are_given_back_are_used_again():
-    state = sketches(2, 1, 11)
-    every = np.arange(2, dtype=np.int32)
-    for slot in range(2):
-        state = fill(state, [slot] * 200, [(code << 6) | 1 for code in range(200)])
-    used = state.books[32]
-    assert state.books[33] < used
-    assert repacked(state).books[32] == used - state.books[33]
-    assert estimates(repacked(state), every).tolist() == [200.0, 200.0]
+    state, once = sketches(SLOTS, 11), sketches(SLOTS, 11)
+    codes = [(number << 6) | 1 for number in range(200)]
+    once = fill(once, [0] * 200, codes)
+    for slot in range(SLOTS):
+        state = fill(state, [slot] * 200, codes)
+    assert state.cells.nbytes < SLOTS * once.cells.nbytes
+    assert estimates(state, EVERY).tolist() == [200.0] * SLOTS
+
+
+def test_a_pool_full_of_gaps_is_packed():
+    state, every = sketches(1000, 11), np.arange(1000, dtype=np.int32)
+    for number in range(16):
+        state = fill(state, every, np.full(1000, (number << 6) | 1))
+    assert state.cells.nbytes < 1000 * 64 * 1.6
+    assert (estimates(state, every) == 16).all()
 
 
 @pytest.mark.skipif(not COMPILED, reason="takes minutes without the compiler")
@@ -141,9 +148,7 @@ def test_the_error_is_as_stated(precision, values):
     random, trials = np.random.default_rng(precision * values), 60 if precision < 16 else 10
     errors = []
     for _ in range(trials):
-        state = fill(
-            sketches(1, 1, precision), np.zeros(values), encode(random.integers(0, 2**64 - 1, values, np.uint64))
-        )
+        state = fill(sketches(1, precision), np.zeros(values), encode(random.integers(0, 2**64 - 1, values, np.uint64)))
         errors.append(estimates(state, EVERY[:1])[0] / values - 1)
     expected = 1.04 / 2 ** (precision / 2)
     # Of a sample of normal errors: its root mean square stays within four of its own standard errors.

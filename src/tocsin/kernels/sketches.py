@@ -45,21 +45,38 @@ class Sketches(NamedTuple):
     precision: int
 
 
-def sketches(slots: int, units: int, precision: int) -> Sketches:
-    """Return empty sketches of so many slots, in a pool of so many units (at least 1)."""
-    cells = np.zeros(max(units, 1) * _CELLS, np.uint32)
+def sketches(slots: int, precision: int) -> Sketches:
+    """Return empty sketches of so many slots, in a pool without room."""
     heads, books = np.zeros((slots, 3), np.int32), np.zeros(36, np.int64)
     books[:_USED] = -1
-    return Sketches(heads, cells, cells.view(np.uint8), cells.view(np.int64), books, precision)
+    return _over(np.zeros(_CELLS, np.uint32), heads, books, precision)
 
 
-def repacked(state: Sketches) -> Sketches:
-    """Return the same sketches in a pool without gaps, with room for what was wanted and for half as much again."""
-    live = int(state.books[_USED] - state.books[_FREE])
-    new = sketches(0, live + live // 2 + int(state.books[_WANTED]), state.precision)
-    new = new._replace(heads=state.heads)
-    new.books[_USED] = _move(state.heads, state.words, new.words, state.precision)
+def roomier(state: Sketches) -> Sketches:
+    """Return the same sketches with room in the pool for what was wanted and more; the old ones are not to be used."""
+    used, free, wanted = (int(state.books[mark]) for mark in (_USED, _FREE, _WANTED))
+    if 4 * free > used:
+        return _packed(state, used - free, wanted)
+    # In place: the system moves pages, not bytes.
+    state.cells.resize(_with_room(used, wanted) * _CELLS, refcheck=False)
+    return _over(state.cells, state.heads, state.books, state.precision)
+
+
+def _packed(state: Sketches, live: int, wanted: int) -> Sketches:
+    """Return the same sketches with their chunks side by side in a new pool, in the order of slots."""
+    books = np.zeros_like(state.books)
+    books[:_USED] = -1
+    new = _over(np.zeros(_with_room(live, wanted) * _CELLS, np.uint32), state.heads, books, state.precision)
+    books[_USED] = _move(state.heads, state.words, new.words, state.precision)
     return new
+
+
+def _with_room(units: int, wanted: int) -> int:
+    return units + units // 4 + wanted
+
+
+def _over(cells: np.ndarray, heads: np.ndarray, books: np.ndarray, precision: int) -> Sketches:
+    return Sketches(heads, cells, cells.view(np.uint8), cells.view(np.int64), books, precision)
 
 
 @kernel
@@ -74,7 +91,7 @@ def add_codes(state: Sketches, slots: np.ndarray, codes: np.ndarray, start: int,
         out: (n,) float64, takes the estimate of each row's slot after the row; or (0,).
 
     Returns:
-        The first row not added: n, or where the pool is full. Then repack and go on from there.
+        The first row not added: n, or where the pool is full. Then go on from there with a `roomier` one.
     """
     heads, cells, registers, words, books, precision = state
     for first in range(start, slots.size, _BLOCK):
@@ -104,7 +121,8 @@ def add_registers(state: Sketches, slots: np.ndarray, registers: np.ndarray, sta
             if not _enlarge(heads, cells, own, words, books, precision, slot):
                 return i
         for j in range(registers.shape[1]):
-            _raise(heads, own, words, precision, slot, j, np.int64(registers[i, j]))
+            if registers[i, j] > own[np.int64(heads[slot, _PLACE]) * UNIT_BYTES + j]:
+                _raise(heads, own, words, precision, slot, j, np.int64(registers[i, j]))
     return slots.size
 
 
@@ -205,17 +223,18 @@ def _room(size):
 @kernel
 def _register(heads, registers, words, precision, slot, code):
     register, rank = register_of(code, precision)
-    _raise(heads, registers, words, precision, slot, register, rank)
+    # Most often nothing is raised; then no call.
+    if rank > registers[np.int64(heads[slot, _PLACE]) * UNIT_BYTES + register]:
+        _raise(heads, registers, words, precision, slot, register, rank)
 
 
 @kernel
 def _raise(heads, registers, words, precision, slot, register, rank):
     at = np.int64(heads[slot, _PLACE]) * UNIT_BYTES + register
     old = np.int64(registers[at])
-    if rank > old:
-        registers[at] = rank
-        words[_weights_at(heads, precision, slot)] += weight(rank) - weight(old)
-        heads[slot, _COUNT] -= old == 0
+    registers[at] = rank
+    words[_weights_at(heads, precision, slot)] += weight(rank) - weight(old)
+    heads[slot, _COUNT] -= old == 0
 
 
 @kernel

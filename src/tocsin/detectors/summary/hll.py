@@ -20,7 +20,7 @@ from tocsin.kernels.sketches import (
     copy_registers,
     estimates,
     forms,
-    repacked,
+    roomier,
     sketches,
 )
 
@@ -46,7 +46,7 @@ class Hll(Accumulator):
     merging. Null values do not count. See `tocsin.kernels.sketches` for the forms and references.
 
     State: 12 bytes a slot, 16 for up to four values, 32 for eight, 64 for sixteen, and so on up to the registers, and
-    up to half as much again spare. A record costs O(1).
+    at most half as much again is spare. A record costs O(1).
     """
 
     name = "hll"
@@ -55,7 +55,7 @@ class Hll(Accumulator):
     def __init__(self, reducers: tuple[Reducer, ...]) -> None:
         super().__init__(reducers)
         options = reducers[0].options
-        self._sketches = sketches(0, 1, precision(float(options["error"]), float(options["confidence"])))
+        self._sketches = sketches(0, precision(float(options["error"]), float(options["confidence"])))
 
     def grow(self, slots: int) -> None:
         """Make room for so many slots."""
@@ -98,13 +98,13 @@ class Hll(Accumulator):
         row = 0
         slots, codes = frozen(slots), frozen(codes)
         while (row := add_codes(self._sketches, slots, codes, row, traced)) < len(slots):
-            self._sketches = repacked(self._sketches)
+            self._sketches = roomier(self._sketches)
 
     def _add_registers(self, slots: np.ndarray, registers: bytes) -> None:
         row = 0
         table = np.frombuffer(registers, np.uint8).reshape(len(slots), -1)
         while (row := add_registers(self._sketches, slots, table, row)) < len(slots):
-            self._sketches = repacked(self._sketches)
+            self._sketches = roomier(self._sketches)
 
 
 def _binaries(rows: np.ndarray, there: np.ndarray) -> pa.Array:
