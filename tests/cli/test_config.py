@@ -142,9 +142,15 @@ def test_validate_builds_the_summaries():
         "store: ./d\nsummaries:\n  - preset: ssh-guessing\n  - preset: traceroute\n    threshold: router >= 3\n"
     )
     assert run("validate").stderr == (
-        "tocsin: tocsin.yaml:5: summaries.1.threshold: "
-        "'router' is no key part and no result; did you mean 'routers'?\n"
+        "tocsin: tocsin.yaml:5: summaries.1.threshold: 'router' is no key part and no result; did you mean 'routers'?\n"
     )
     Path("tocsin.yaml").write_text("store: ./d\nsummaries: [{preset: traceroute}]\n")
     (note,) = json.loads(output("validate", "--json"))["notes"]
     assert note == "summary traceroute: findings of severity info are not kept, as verdict.min_severity is medium"
+    Path("tocsin.yaml").write_text(
+        "store: ./d\nsummaries: [{preset: ssh-guessing, where: auth_sucess = false, key: {host: id.orgi_h}}]\n"
+    )
+    assert json.loads(output("validate", "--json"))["notes"] == [
+        "summary ssh-guessing: 'auth_sucess' is no usual column of its records; did you mean 'auth_success'?",
+        "summary ssh-guessing: 'id.orgi_h' is no usual column of its records; did you mean 'id.orig_h'?",
+    ]

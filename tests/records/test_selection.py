@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tocsin.errors import InputError, SettingsError
 from tocsin.records import expressions
 from tocsin.records.expressions import evaluate, syntax_error
-from tocsin.records.selection import Selection, bind
+from tocsin.records.selection import Selection, bind, columns_of
 
 
 def batch(**columns) -> pa.Table:
@@ -71,6 +71,16 @@ def test_a_missing_column_is_told_once_with_what_may_be_meant(caplog):
         selection.select(HOSTS.append_column("more", pa.nulls(3)))
     (message,) = [record.message for record in caplog.records]
     assert message == ("summaries.ssh: there is no column 'id.orig_g', it counts as NULL; did you mean 'id.orig_h'?")
+
+
+def test_a_missing_column_that_is_usual_is_not_told(caplog):
+    with caplog.at_level(logging.INFO):
+        selection = Selection({"out": "coalesce(history, conn_state) || local_orig"}, what="t", kind="flow")
+        assert selection.select(HOSTS).columns["out"].to_pylist() == [None] * 3
+        Selection({"out": "lower(id.resp_h)"}, what="t", kind="zeek.ssh").select(HOSTS)
+    assert not caplog.records
+    Selection({"out": "lower(historie)"}, what="t", kind="flow").select(HOSTS)
+    assert "'historie'" in caplog.text
 
 
 def test_columns_come_and_go_from_batch_to_batch():
@@ -192,6 +202,15 @@ def test_an_expression_is_bound_to_a_schema():
     assert bind("attempts + nosuch.x", schema) == (pa.float64(), ["nosuch.x"])
     with pytest.raises(SettingsError, match="Binder Error"):
         bind("list_sum(host)", schema)
+
+
+def test_the_columns_that_an_expression_names():
+    assert columns_of("lower(a) || id.orig_h || 'c' || list_transform(d, lambda e: e + f)[1]") == [
+        "a",
+        "id.orig_h",
+        "d",
+        "f",
+    ]
 
 
 def test_evaluate_gives_null_where_a_row_failed():

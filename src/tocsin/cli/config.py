@@ -229,10 +229,10 @@ def find_notes(settings: Settings, environ: Iterable[str]) -> Iterator[str]:
 
 
 def _summary_notes(settings: Settings) -> Iterator[str]:
-    """Yield summaries whose findings nobody will see."""
+    """Yield summaries whose findings nobody will see, and columns that may be misspelt."""
     if not settings.summaries:
         return
-    from tocsin.detectors.summary.build import build
+    from tocsin.detectors.summary.build import build, doubts
 
     least = settings.verdict.min_severity
     with suppress(SettingsError):
@@ -243,6 +243,8 @@ def _summary_notes(settings: Settings) -> Iterator[str]:
                     f"summary {summary.name}: findings of severity {unkept[0]} are not kept, "
                     f"as verdict.min_severity is {least}"
                 )
+            for name, near in doubts(summary):
+                yield f"summary {summary.name}: {name!r} is no usual column of its records; did you mean {near!r}?"
 
 
 def _ingest_notes(settings: Settings) -> Iterator[str]:

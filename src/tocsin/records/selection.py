@@ -4,6 +4,7 @@ import difflib
 import logging
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import duckdb
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from tocsin.errors import SettingsError
 from tocsin.records.expressions import MISUSES, Evaluated, run
 from tocsin.records.sql import own_connection
+from tocsin.records.usual import is_usual
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +56,15 @@ class Selection:
         ['b']
     """
 
-    def __init__(self, columns: dict[str, str], where: str = "", *, what: str) -> None:
-        """Take the expressions. what: whom they belong to, for messages.
+    def __init__(self, columns: dict[str, str], where: str = "", *, what: str, kind: str = "") -> None:
+        """Take the expressions. what: whom they belong to, for messages. kind: the record kind, where there is one.
 
         Raises SettingsError when one is no SQL, calls an unknown function, or is no expression over a single row.
         """
         self.columns = {name: sql.strip() for name, sql in columns.items()}
         self.where = where.strip()
         self.what = what
+        self.kind = kind
         self._plans: dict[pa.Schema, _Plan] = {}
         self._warned: set[str] = set()
         for name, sql in (*self.columns.items(), ("where", self.where or "true")):
@@ -101,7 +104,7 @@ class Selection:
             return _all_failed(table.num_rows, columns, _said(error))
 
     def _warn(self, plan: _Plan, known: list[str]) -> None:
-        """Tell once of each column that is not there; it may be a slip of the pen."""
+        """Tell once of each column that is not there: unless it is usual for the kind, it may be a slip of the pen."""
         for name in [name for name in (*plan.missing, plan.problem) if name and name not in self._warned]:
             self._warned.add(name)
             if name == plan.problem:
@@ -109,9 +112,11 @@ class Selection:
                 continue
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            log.warning("%s: there is no column %r, it counts as NULL%s", self.what, name, hint)
+            level = logging.DEBUG if is_usual(self.kind, name) else logging.WARNING
+            log.log(level, "%s: there is no column %r, it counts as NULL%s", self.what, name, hint)
 
 
+@lru_cache(maxsize=1024)
 def misuse(sql: str) -> str | None:
     """Say what is wrong with an expression over single rows, whatever the columns and their types; None: nothing."""
     if not sql.strip():
@@ -128,6 +133,11 @@ def misuse(sql: str) -> str | None:
     if problem.startswith(wrong) or "WHERE clause" in problem or "UNNEST" in problem:
         return problem.replace("WHERE clause", "this expression")
     return None
+
+
+def columns_of(sql: str) -> list[str]:
+    """Return the columns that an expression names."""
+    return _plan(pa.schema([]), {"value": sql}, "").missing
 
 
 def bind(sql: str, schema: pa.Schema) -> tuple[pa.DataType, list[str]]:

@@ -4,7 +4,7 @@ import pytest
 
 from tocsin.detectors.summary import hll
 from tocsin.detectors.summary.accumulator import REDUCERS
-from tocsin.detectors.summary.build import build, resolved
+from tocsin.detectors.summary.build import build, doubts, resolved
 from tocsin.detectors.summary.condition import Condition, Growing, Guard
 from tocsin.detectors.summary.definition import Input, Reducer
 from tocsin.detectors.summary.presets import PRESETS
@@ -152,7 +152,7 @@ def test_regularity_and_counts_need_no_value():
 
 
 def test_what_is_too_exact_is_refused_where_the_sketch_gives_up():
-    assert MOST_REGISTERS == 1 << hll.PRECISIONS[-1]
+    assert 1 << hll.PRECISIONS[-1] == MOST_REGISTERS
 
 
 def test_max_is_a_reducer_and_an_option():
@@ -172,6 +172,12 @@ def test_a_preset_with_keys_of_ones_own():
 def test_every_preset_is_good(preset):
     (summary,) = build(Settings(summaries=[{"preset": preset}]).summaries)
     assert summary.name == preset
+    assert doubts(summary) == []
+
+
+def test_columns_that_may_be_misspelt():
+    assert doubts(built(input="flow", where="proto = 'tcp'", key={"host": "sadr"})) == [("sadr", "saddr")]
+    assert doubts(built(input="eve.ssh", key={"host": "scr_ip"})) == []
 
 
 def test_what_is_switched_off_is_not_looked_at():

@@ -14,7 +14,8 @@ from tocsin.detectors.summary.reducers import RESULTS, read_reducer
 from tocsin.detectors.summary.titles import check_title, default_title
 from tocsin.errors import SettingsError
 from tocsin.records.finding import SEVERITIES, Severity
-from tocsin.records.selection import bind, misuse
+from tocsin.records.selection import bind, columns_of, misuse
+from tocsin.records.usual import is_usual, nearest_usual
 from tocsin.settings_summaries import SummaryInputSettings, SummarySettings, overridden
 
 MOST_STEPS = 60
@@ -42,6 +43,19 @@ def build(entries: Sequence[SummarySettings]) -> tuple[Summary, ...]:
     if problems:
         raise SettingsError("\n".join(problems))
     return tuple(built)
+
+
+def doubts(summary: Summary) -> list[tuple[str, str]]:
+    """Return the columns that a summary names and its records hardly have, each with the one that may be meant."""
+    found: dict[str, str] = {}
+    for each in summary.inputs:
+        of = [reducer.of for reducer in each.reduce] + [reducer.options.get("by", "") for reducer in each.reduce]
+        for sql in filter(None, [each.where, each.observe, each.time, *each.key.values(), *of]):
+            for name in columns_of(sql):
+                near = None if is_usual(each.kind, name) else nearest_usual(each.kind, name)
+                if near:
+                    found[name] = near
+    return list(found.items())
 
 
 def resolved(entries: Sequence[SummarySettings]) -> list[SummarySettings]:
@@ -190,7 +204,8 @@ def _condition(
     found = growing(f"{sql} >= {threshold.at[0]!r}" if threshold.of else sql, kinds)
     for guard in found.guards() if found else ():
         _reachable(guard.name, max([guard.least, *threshold.at]), reducers, place)
-    return Condition(sql, found)
+    # Whether a key is new is known only when every window before its own is over: then nothing is told early.
+    return Condition(sql, None if entry.new_for else found)
 
 
 def _reachable(name: str, goal: float, reducers: Iterable[Reducer], what: str) -> None:

@@ -55,7 +55,7 @@ class Stream:
             if by := each.reducers[0].options.get("by"):
                 columns[f"by.{place}"] = by
         where = f"summaries.{summary.name}"
-        self._selection = Selection(_once(columns), self.input.where, what=where)
+        self._selection = Selection(_once(columns), self.input.where, what=where, kind=self.input.kind)
         self._names = _names(columns)
 
     def select(self, table: pa.Table, ordinals: np.ndarray) -> tuple[Observed, int]:
