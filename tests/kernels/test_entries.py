@@ -78,3 +78,11 @@ def test_ids_that_differ_only_in_their_slot():
     entries.add(slots, np.tile(np.arange(3, dtype=np.uint64), 10_000))
     assert len(entries) == 30_000
     assert (entries.lengths(np.arange(10_000)) == 3).all()
+
+
+def test_many_ids_of_a_slot_come_sorted_with_their_counts():
+    entries = Entries(counted=True)
+    entries.grow(SLOTS)
+    shuffled = np.random.default_rng(1).permutation(500).astype(np.uint64)
+    entries.add(np.full(500, 2, np.int32), shuffled, shuffled.astype(np.int64) + 1)
+    assert held(entries) == [[], [], [(id, id + 1) for id in range(500)], []]

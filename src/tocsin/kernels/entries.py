@@ -14,6 +14,7 @@ NO_ID = 2**64 - 1
 
 _LEAST_BITS = 4
 _BLOCK = 64
+_SHORT = 32
 _MIX_1 = np.uint64(0x9E3779B97F4A7C15)
 _MIX_2 = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
@@ -195,14 +196,27 @@ def _refill(table, owners, entry_ids, size):
 @kernel
 def _copy(heads, owners, entry_ids, entry_counts, slots, offsets, ids, counts):
     for i in range(slots.size):
-        first, last = offsets[i], offsets[i + 1]
-        entries = np.empty(last - first, np.int64)
         entry = np.int64(heads[slots[i], _FIRST])
-        for j in range(entries.size):
-            entries[j] = entry
-            entry = np.int64(owners[entry, 1])
-        entries = entries[np.argsort(entry_ids[entries])]
-        for j in range(entries.size):
-            ids[first + j] = entry_ids[entries[j]]
+        for at in range(offsets[i], offsets[i + 1]):
+            ids[at] = entry_ids[entry]
             if counts.size:
-                counts[first + j] = entry_counts[entries[j]]
+                counts[at] = entry_counts[entry]
+            entry = np.int64(owners[entry, 1])
+        _sort(ids, counts, offsets[i], offsets[i + 1])
+
+
+@kernel
+def _sort(ids, counts, first, last):
+    """Sort ids[first:last], and counts, if there are any, with them."""
+    if last - first > _SHORT:
+        order = np.argsort(ids[first:last])
+        ids[first:last] = ids[first:last][order]
+        if counts.size:
+            counts[first:last] = counts[first:last][order]
+        return
+    for at in range(first + 1, last):
+        while at > first and ids[at - 1] > ids[at]:
+            ids[at - 1], ids[at] = ids[at], ids[at - 1]
+            if counts.size:
+                counts[at - 1], counts[at] = counts[at], counts[at - 1]
+            at -= 1
