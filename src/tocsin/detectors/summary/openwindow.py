@@ -1,6 +1,6 @@
 """A worker's part of one window: its keys, and when it next speaks of each of them before the window is over."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from tocsin.detectors.summary.accumulator import Accumulator
 from tocsin.detectors.summary.condition import Growing, Guard
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.levels import next_goal
+from tocsin.detectors.summary.room import make_room
 from tocsin.detectors.summary.stream import Observed
 from tocsin.detectors.summary.table import KeyTable
 from tocsin.kernels.windows import ADD, MOST, raise_bounds
@@ -24,8 +25,7 @@ class Watch:
     what is missing, so that the goal is not passed unseen. (Cormode, Muthukrishnan, Yi: "Algorithms for distributed
     functional monitoring", 2008, section 3.) A largest value is its own bound whatever the number of workers.
 
-    bound: (slots,) float64, at least the guard's value. send_at: (slots,) float64, the value at which to speak.
-    slack: (slots,) float64.
+    rows: (slots, 3) float64: bound, at least the guard's value; send_at, the value at which to speak; slack.
     """
 
     summary: Summary
@@ -34,9 +34,22 @@ class Watch:
     kind: str
     place: tuple[int, int]
     workers: int
-    bound: np.ndarray
-    send_at: np.ndarray
-    slack: np.ndarray
+    rows: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+
+    @property
+    def bound(self) -> np.ndarray:
+        """At least the guard's value: (slots,)."""
+        return self.rows[:, 0]
+
+    @property
+    def send_at(self) -> np.ndarray:
+        """The value at which to speak: (slots,)."""
+        return self.rows[:, 1]
+
+    @property
+    def slack(self) -> np.ndarray:
+        """By how much its own part may grow unsaid: (slots,)."""
+        return self.rows[:, 2]
 
     @property
     def guard(self) -> Guard:
@@ -45,14 +58,10 @@ class Watch:
 
     def grow(self, slots: int) -> None:
         """Make room for so many slots."""
-        if slots <= len(self.bound):
-            return
-        more = max(slots, len(self.bound) * 3 // 2) - len(self.bound)
-        goal = self.goal(-np.inf)
-        slack = goal if self.alone else goal / (2 * self.workers)
-        self.bound = np.concatenate([self.bound, np.zeros(more)])
-        self.send_at = np.concatenate([self.send_at, np.full(more, slack)])
-        self.slack = np.concatenate([self.slack, np.full(more, slack)])
+        if slots > len(self.rows):
+            goal = self.goal(-np.inf)
+            slack = goal if self.alone else goal / (2 * self.workers)
+            make_room(self.rows, slots, np.array([0.0, slack, slack]))
 
     @property
     def alone(self) -> bool:
@@ -70,7 +79,7 @@ class Watch:
             given = observed.values[self.place[1]].number
             steps = given if given is not None else _ONES
         how = MOST if self.kind == "max" else ADD
-        return int(raise_bounds(slots, steps, how, self.bound, self.send_at, due))
+        return int(raise_bounds(slots, steps, how, self.rows, due))
 
     def reached(self, slots: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return where a value calls for speaking, (m,) bool."""
@@ -93,8 +102,7 @@ class Watch:
 
     def take(self, slots: np.ndarray) -> "Watch":
         """Return the watch of these slots, in this order."""
-        arrays = (self.bound[slots], self.send_at[slots], self.slack[slots])
-        return Watch(self.summary, self.growing, self.number, self.kind, self.place, self.workers, *arrays)
+        return replace(self, rows=self.rows[slots])
 
 
 class OpenWindow:
@@ -107,13 +115,10 @@ class OpenWindow:
         growing = summary.condition.growing if summary.condition else None
         kinds = {reducer.name: reducer.kind for reducer in summary.reducers}
         self.watches = [
-            Watch(
-                summary, growing, number, kinds[guard.name], self.table.place(guard.name), workers,
-                np.empty(0), np.empty(0), np.empty(0),
-            )
+            Watch(summary, growing, number, kinds[guard.name], self.table.place(guard.name), workers)
             for number, guard in enumerate(growing.guards() if growing else ())
             if growing
-        ]  # fmt: skip
+        ]
 
     def place(self, observed: Observed) -> np.ndarray:
         """Return each row's slot, (n,) int32; new keys get one."""
@@ -178,7 +183,7 @@ class OpenWindow:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        held = sum(watch.bound.nbytes * 3 for watch in self.watches)
+        held = sum(watch.rows.nbytes for watch in self.watches)
         return self.table.nbytes + held
 
     def is_full(self) -> bool:
@@ -210,8 +215,8 @@ class OpenWindow:
         else:
             value = self._first_number(slots)
         last = self.table.times.end[: len(slots)] if self.table.times else slots
-        order: np.ndarray = np.lexsort((last, value))
-        return slots[order]
+        ordered: np.ndarray = slots[np.lexsort((last, value))]
+        return ordered
 
     def _first_number(self, slots: np.ndarray) -> np.ndarray:
         for reducer in self.summary.reducers:

@@ -1,43 +1,46 @@
 """The keys of one window and what is kept of each: what workers fill and mergers join."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 
 from tocsin.detectors.summary.accumulator import Accumulator, Values, accumulators
 from tocsin.detectors.summary.definition import Summary
+from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.index import KeyIndex
 from tocsin.kernels.windows import note_times
 
-_NEVER = np.iinfo(np.int64).max
+_UNSEEN = np.array([np.iinfo(np.int64).max, -np.iinfo(np.int64).max, 0])
 
 
-@dataclass
 class Times:
-    """When each key was first and last seen, and how often: (slots,) int64 each, grown by half when full."""
+    """When each key was first and last seen, and how often: a row of three a slot, which a record finds together."""
 
-    begin: np.ndarray
-    end: np.ndarray
-    records: np.ndarray
+    def __init__(self) -> None:
+        self.rows = np.empty((0, 3), np.int64)
 
-    @classmethod
-    def empty(cls) -> "Times":
-        """Return times of no slots."""
-        return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+    @property
+    def begin(self) -> np.ndarray:
+        """When first: (slots,) int64, microseconds."""
+        return self.rows[:, 0]
+
+    @property
+    def end(self) -> np.ndarray:
+        """When last: (slots,) int64, microseconds."""
+        return self.rows[:, 1]
+
+    @property
+    def records(self) -> np.ndarray:
+        """How often: (slots,) int64."""
+        return self.rows[:, 2]
 
     def grow(self, slots: int) -> None:
         """Make room for so many slots."""
-        if slots > len(self.begin):
-            more = max(slots, len(self.begin) * 3 // 2) - len(self.begin)
-            self.begin = np.concatenate([self.begin, np.full(more, _NEVER)])
-            self.end = np.concatenate([self.end, np.full(more, -_NEVER)])
-            self.records = np.concatenate([self.records, np.zeros(more, np.int64)])
+        make_room(self.rows, slots, _UNSEEN)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self.begin.nbytes + self.end.nbytes + self.records.nbytes
+        return self.rows.nbytes
 
 
 class KeyTable:
@@ -46,9 +49,10 @@ class KeyTable:
     def __init__(self, summary: Summary) -> None:
         self.summary = summary
         self.index = KeyIndex()
-        self.times = Times.empty() if summary.condition else None
+        self.times = Times() if summary.condition else None
         self.accumulators: list[list[Accumulator]] = [accumulators(each.reduce) for each in summary.inputs]
         self._parts: list[pa.Table] = []
+        self._parts_bytes = 0
 
     def __len__(self) -> int:
         return len(self.index)
@@ -67,13 +71,14 @@ class KeyTable:
         """Take the parts of new keys, in the order of their slots: columns of text by part name."""
         if parts.num_columns:
             self._parts.append(parts)
+            self._parts_bytes += parts.nbytes
 
     def add(self, number: int, slots: np.ndarray, values: list[Values], times: np.ndarray) -> None:
         """Add rows of an input to their slots; values: one for each accumulator of the input."""
         for each, its in zip(self.accumulators[number], values, strict=True):
             each.add(slots, its)
         if self.times:
-            note_times(slots, times, self.times.begin, self.times.end, self.times.records)
+            note_times(slots, times, self.times.rows)
 
     def partial(self, slots: np.ndarray) -> pa.Table:
         """Return the keys in these slots with their parts, times and states, a row a key."""
@@ -163,8 +168,7 @@ class KeyTable:
     def nbytes(self) -> int:
         """Bytes held."""
         held = self.index.nbytes + sum(each.nbytes for each in self.all_accumulators())
-        held += sum(parts.nbytes for parts in self._parts)
-        return int(held) + (self.times.nbytes if self.times else 0)
+        return int(held) + self._parts_bytes + (self.times.nbytes if self.times else 0)
 
     def _reducer_names(self) -> list[str]:
         return [reducer.name for reducer in self.summary.reducers]

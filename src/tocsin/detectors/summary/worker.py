@@ -147,8 +147,7 @@ class Worker:
                 state["windows"].append([name, at, window.records, window.evicted])
                 state[mark] = to_ipc(window.table.partial(window.table.all_slots()))
                 for watch in window.watches:
-                    held = np.stack([watch.bound, watch.send_at, watch.slack])
-                    state[f"{mark}.{watch.number}"] = held[:, : len(window.table)]
+                    state[f"{mark}.{watch.number}"] = watch.rows[: len(window.table)].copy()
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -162,9 +161,7 @@ class Worker:
             window.table.merge(from_ipc(state[f"window.{number}"]))
             window.records, window.evicted = records, evicted
             for watch in window.watches:
-                watch.bound, watch.send_at, watch.slack = (
-                    row.copy() for row in state[f"window.{number}.{watch.number}"]
-                )
+                watch.rows = state[f"window.{number}.{watch.number}"].copy()
             self._windows[name][at] = window
 
     def _count(self, summary: Summary, number: int, observed: Observed, table: pa.Table) -> list[Message]:
