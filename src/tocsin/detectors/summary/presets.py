@@ -279,7 +279,7 @@ _NEW_EXTERNAL_SERVICE = Preset(
             "clients": {"unique": "saddr", "max": 1000},
             "some": {"sample": "saddr", "size": 5},
         },
-        "epoch": "1h",
+        "epoch": "15m",
         "threshold": "sessions >= 1",
         "new_for": "30d",
         "learn": "1d",
