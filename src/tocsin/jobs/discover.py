@@ -112,7 +112,7 @@ def _hint(head: bytes) -> str:
 def make_source(format_name: str, settings: IngestSettings, **options: Any) -> Source:
     """Build a source by its name (`csv:NAME` for a CSV map). Raises InputError when there is none of this name.
 
-    options: what sources of lines take besides: `kinds`, `block_bytes`.
+    options: what sources of lines take besides: `kinds` (captures too), `block_bytes`.
     """
     name, _, map_name = format_name.partition(":")
     kind = load_source(name)
@@ -123,4 +123,6 @@ def make_source(format_name: str, settings: IngestSettings, **options: Any) -> S
         return CsvSource(settings.csv.get(map_name, {}), map_name=map_name, workers=settings.workers, **options)
     if name == "parquet":
         return kind(settings.rename)  # type: ignore[call-arg]
+    if name == "pcap":
+        return kind(kinds=options.get("kinds"))  # type: ignore[call-arg]
     return kind(workers=settings.workers, **options) if kind.appendable else kind()  # type: ignore[call-arg]

@@ -1,6 +1,7 @@
 """Packet captures, made into flows by nfstream (an extra)."""
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -14,8 +15,14 @@ from tocsin.records.flow import TIMESTAMP
 from tocsin.records.rows import Rows
 from tocsin.records.typed import typed
 from tocsin.source import Batch, Source
+from tocsin.sources.ftp import KIND as FTP
+from tocsin.sources.ftp import FtpReader, ftp_table
+from tocsin.sources.kinds import Kinds
+from tocsin.sources.packets import tcp_segments
 
 _MAGIC = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a")
+_ORDERS = dict(zip(_MAGIC, "<><>", strict=False))
+_HEADERS = 24 + 16
 _PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmp6", 89: "ospf", 132: "sctp"}
 
 FIELDS: dict[str, str] = {
@@ -40,27 +47,37 @@ FIELDS: dict[str, str] = {
 }
 """nfstream's fields and ours."""
 
+_TURN_US = 60_000_000
+_NEVER_US = 1 << 62
 _FLAGS = {"syn": "S", "fin": "F", "rst": "R", "psh": "P", "ack": "A", "urg": "U"}
 
 
 class PcapSource(Source):
-    """Reads a capture's flows.
+    """Reads a capture's flows; with `kinds`, also what was said on FTP control channels, as records of kind `zeek.ftp`.
 
     Delivery: each flow once, as nfstream expires them; reading on from a flow meters the capture again. Times have
-    the millisecond resolution that nfstream gives.
+    the millisecond resolution that nfstream gives. Batches of both kinds take turns, a minute of the capture each.
     Specification: pcap and pcapng (IETF draft-ietf-opsawg-pcap); https://www.nfstream.org for the flow fields.
     """
 
     name = "pcap"
     appendable = False
 
-    def __init__(self, *, batch_rows: int = 50_000) -> None:
+    def __init__(self, *, batch_rows: int = 50_000, kinds: Kinds | None = None) -> None:
         self.batch_rows = batch_rows
+        self.kinds = kinds
 
     @classmethod
     def recognises(cls, head: bytes, path: Path) -> bool:
         """The magic number of pcap, in either byte order and resolution, or of pcapng."""
         return head[:4] in _MAGIC
+
+    def earliest(self, path: Path, head: bytes) -> int | None:
+        """Return the first packet's time of a pcap file; pcapng keeps it behind blocks of any length."""
+        if len(head) < _HEADERS or head[:4] not in _ORDERS:
+            return None
+        (seconds,) = struct.unpack_from(f"{_ORDERS[head[:4]]}I", head, 24)
+        return int(seconds) * 1_000_000
 
     def read(
         self,
@@ -71,11 +88,64 @@ class PcapSource(Source):
         growing: bool = False,
     ) -> Iterator[Batch]:
         """Meter the capture. Raises InputError when nfstream is not installed or cannot read the file."""
-        first = (position or {"flow": 0})["flow"]
-        flows = islice(_flows(path), first, until["flow"] if until else None)
-        while chunk := list(islice(flows, self.batch_rows)):
-            first += len(chunk)
-            yield _batch(chunk, first)
+        begun, end = position or {"flow": 0}, until or {"flow": None}
+        flows = islice(_flows(path), begun["flow"], end["flow"])
+        if self.kinds is None:
+            while chunk := list(islice(flows, self.batch_rows)):
+                begun = {"flow": begun["flow"] + len(chunk)}
+                yield _batch(chunk, begun)
+            return
+        answers = islice(FtpReader().read(tcp_segments(path)), begun.get("ftp", 0), end.get("ftp"))
+        yield from self._by_turns(
+            _Ahead(flows if self.kinds.wants("flow") else iter(())),
+            _Ahead(answers if self.kinds.wants(FTP) else iter(())),
+            {"ftp": 0, "turn": 0} | begun,
+        )
+
+    def _by_turns(self, flows: "_Ahead", answers: "_Ahead", position: dict[str, Any]) -> Iterator[Batch]:
+        """Yield the flows of a minute, then what was said up to then, so that neither comes long after the other."""
+        while True:
+            while said := answers.take(_answered_us, position["turn"], self.batch_rows):
+                position = position | {"ftp": position["ftp"] + len(said)}
+                yield Batch(FTP, ftp_table(said), position)
+            if not flows and not answers:
+                return
+            position = position | {"turn": _end_us(flows.next) + _TURN_US if flows else _NEVER_US}
+            if chunk := flows.take(_end_us, position["turn"], self.batch_rows):
+                position = position | {"flow": position["flow"] + len(chunk)}
+                yield _batch(chunk, position)
+
+
+class _Ahead:
+    """An iterator whose next item, if there is one, can be looked at."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
+        self._next: list[Any] = []
+
+    def __bool__(self) -> bool:
+        self._next = self._next or list(islice(self._items, 1))
+        return bool(self._next)
+
+    @property
+    def next(self) -> Any:
+        """The next item, which must be there."""
+        return self._next[0]
+
+    def take(self, time_us: Callable[[Any], int], until_us: int, most: int) -> list[Any]:
+        """Take the items up to the first that is not before a time, so many at most."""
+        taken: list[Any] = []
+        while len(taken) < most and self and time_us(self.next) < until_us:
+            taken.append(self._next.pop())
+        return taken
+
+
+def _end_us(flow: Any) -> int:
+    return int(flow.bidirectional_last_seen_ms) * 1000
+
+
+def _answered_us(record: dict[str, Any]) -> int:
+    return int(record["ts"])
 
 
 def _flows(path: Path) -> Iterator[Any]:
@@ -102,7 +172,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _batch(flows: list[Any], position: int) -> Batch:
+def _batch(flows: list[Any], position: dict[str, Any]) -> Batch:
     rows = Rows(len(flows))
     rows.columns["stime"] = _milliseconds([flow.bidirectional_first_seen_ms for flow in flows])
     rows.columns["etime"] = _milliseconds([flow.bidirectional_last_seen_ms for flow in flows])
@@ -117,7 +187,7 @@ def _batch(flows: list[Any], position: int) -> Batch:
         column, _ = typed(values, ours)
         empty = pc.equal(column, "") if pa.types.is_string(column.type) else None
         rows.columns[ours] = column if empty is None else pc.if_else(empty, pa.scalar(None, pa.string()), column)
-    return Batch("flow", rows.table(), {"flow": position})
+    return Batch("flow", rows.table(), position)
 
 
 def _milliseconds(values: list[int]) -> pa.Array:
