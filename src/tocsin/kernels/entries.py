@@ -195,14 +195,24 @@ def _refill(table, owners, entry_ids, size):
 
 @kernel
 def _copy(heads, owners, entry_ids, entry_counts, slots, offsets, ids, counts):
-    for i in range(slots.size):
-        entry = np.int64(heads[slots[i], _FIRST])
-        for at in range(offsets[i], offsets[i + 1]):
-            ids[at] = entry_ids[entry]
-            if counts.size:
-                counts[at] = entry_counts[entry]
-            entry = np.int64(owners[entry, 1])
-        _sort(ids, counts, offsets[i], offsets[i + 1])
+    entries = np.empty(_BLOCK, np.int64)
+    for first in range(0, slots.size, _BLOCK):
+        last = min(first + _BLOCK, slots.size)
+        longest = np.int64(0)
+        for i in range(first, last):
+            entries[i - first] = heads[slots[i], _FIRST]
+            longest = max(longest, offsets[i + 1] - offsets[i])
+        # A step of every chain in turn, so that the waits for memory overlap.
+        for step in range(longest):
+            for i in range(first, last):
+                entry, at = entries[i - first], offsets[i] + step
+                if entry >= 0:
+                    ids[at] = entry_ids[entry]
+                    if counts.size:
+                        counts[at] = entry_counts[entry]
+                    entries[i - first] = owners[entry, 1]
+        for i in range(first, last):
+            _sort(ids, counts, offsets[i], offsets[i + 1])
 
 
 @kernel

@@ -46,7 +46,7 @@ class Hll(Accumulator):
     merging. Null values do not count. See `tocsin.kernels.sketches` for the forms and references.
 
     State: 12 bytes a slot, 16 for up to four values, 32 for eight, 64 for sixteen, and so on up to the registers, and
-    at most half as much again is spare. A record costs O(1).
+    at most two thirds as much again is spare. A record costs O(1).
     """
 
     name = "hll"
