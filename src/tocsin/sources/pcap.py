@@ -48,7 +48,6 @@ FIELDS: dict[str, str] = {
 """nfstream's fields and ours."""
 
 _TURN_US = 60_000_000
-_NEVER_US = 1 << 62
 _FLAGS = {"syn": "S", "fin": "F", "rst": "R", "psh": "P", "ack": "A", "urg": "U"}
 
 
@@ -99,21 +98,27 @@ class PcapSource(Source):
         yield from self._by_turns(
             _Ahead(flows if self.kinds.wants("flow") else iter(())),
             _Ahead(answers if self.kinds.wants(FTP) else iter(())),
-            {"ftp": 0, "turn": 0} | begun,
+            {"ftp": 0} | begun,
         )
 
     def _by_turns(self, flows: "_Ahead", answers: "_Ahead", position: dict[str, Any]) -> Iterator[Batch]:
         """Yield the flows of a minute, then what was said up to then, so that neither comes long after the other."""
+        until_us = position.pop("within", 0)
         while True:
-            while said := answers.take(_answered_us, position["turn"], self.batch_rows):
+            while said := answers.take(_answered_us, until_us, self.batch_rows):
                 position = position | {"ftp": position["ftp"] + len(said)}
-                yield Batch(FTP, ftp_table(said), position)
+                yield Batch(FTP, ftp_table(said), _within(position, answers, until_us))
             if not flows and not answers:
                 return
-            position = position | {"turn": _end_us(flows.next) + _TURN_US if flows else _NEVER_US}
-            if chunk := flows.take(_end_us, position["turn"], self.batch_rows):
+            until_us = _TURN_US + (_end_us(flows.next) if flows else _answered_us(answers.next))
+            if chunk := flows.take(_end_us, until_us, self.batch_rows):
                 position = position | {"flow": position["flow"] + len(chunk)}
-                yield _batch(chunk, position)
+                yield _batch(chunk, _within(position, answers, until_us))
+
+
+def _within(position: dict[str, Any], answers: "_Ahead", until_us: int) -> dict[str, Any]:
+    """Return the position, with the end of the minute as long as there is more of it."""
+    return position | {"within": until_us} if answers and _answered_us(answers.next) < until_us else position
 
 
 class _Ahead:
