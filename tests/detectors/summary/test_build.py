@@ -132,6 +132,7 @@ def test_who_a_finding_is_about():
 def test_what_is_new_is_judged_after_learning():
     summary = built(new_for="7d")
     assert summary.new_for_us == summary.learn_us == 7 * 1440 * MINUTE_US
+    assert summary.condition == Condition("attempts >= 30", None)
     assert built(new_for="7d", learn="1d").learn_us == 1440 * MINUTE_US
     assert built(new_for="7d", learn=0).learn_us == 0
 

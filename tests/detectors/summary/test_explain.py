@@ -53,7 +53,7 @@ def test_when_it_rings():
     assert told["rings"] == [
         "when n >= 3 (low)",
         "for keys that were in no window for 7 d, after 1 d of learning",
-        "with the record that makes it so, over however many workers",
+        "when the window has ended and 5 min for late records are over",
         "as a, about host: {host} is new",
     ]
 
