@@ -73,6 +73,13 @@ class Source(ABC):
         """Return which records a file of this format holds: `flow`, or `zeek.http` and the like (`read` refuses)."""
         return "flow"
 
+    def earliest(self, path: Path, head: bytes) -> int | None:
+        """Return the time of the first records, microseconds since 1970, where it is cheaply known.
+
+        Nothing in the file is much older. Raises InputError when the file cannot be read.
+        """
+        return None
+
     @abstractmethod
     def read(
         self,

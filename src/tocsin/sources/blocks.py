@@ -65,34 +65,63 @@ class Stream:
     def _unpacked(self, file: BinaryIO, offset: int) -> Iterator[bytes]:
         magic = file.read(4)
         file.seek(0)
-        if magic[:2] == _GZIP:
-            return _from(offset, self._inflate(file, "gzip", lambda: zlib.decompressobj(wbits=31)))
-        if magic == _ZSTD:
-            return _from(offset, self._inflate(file, "zstd", lambda: zstandard.ZstdDecompressor().decompressobj()))
+        unpacker = unpacker_for(magic)
+        if unpacker is not None:
+            return _from(offset, self._inflate(file, unpacker))
         file.seek(offset)
         return _read(file, _PLAIN_PIECE)
 
-    def _inflate(self, file: BinaryIO, name: str, fresh: Callable[[], Any]) -> Iterator[bytes]:
-        """Unpack one member after the other; a break ends the bytes and leaves a warning."""
-        unpacker, begun = fresh(), False
+    def _inflate(self, file: BinaryIO, unpacker: "Unpacker") -> Iterator[bytes]:
         for packed in _read(file, _PACKED_PIECE):
-            while packed:
-                before = unpacker.copy() if name == "gzip" else None
-                try:
-                    data = unpacker.decompress(packed)
-                except (zlib.error, zstandard.ZstdError) as error:
-                    self.warning = f"{name} data is corrupt ({error})"
-                    yield from _up_to_the_break(before, packed)
-                    return
-                begun = True
-                if data:
-                    yield data
-                packed = unpacker.unused_data if unpacker.eof else b""
-                if unpacker.eof:
-                    unpacker, begun = fresh(), False
-                    packed = packed.lstrip(b"\0")  # tape padding
-        if begun:
-            self.warning = f"{name} data breaks off"
+            yield from unpacker.unpack(packed)
+            if unpacker.warning:
+                break
+        self.warning = unpacker.warning or unpacker.breaks_off
+
+
+class Unpacker:
+    """Unpacks what comes piece by piece, one gzip member or zstd frame after the other.
+
+    warning: says that the data are damaged; nothing comes after that.
+    """
+
+    def __init__(self, name: str, fresh: Callable[[], Any]) -> None:
+        self.name = name
+        self.warning = ""
+        self._fresh = fresh
+        self._unpacker, self._begun = fresh(), False
+
+    @property
+    def breaks_off(self) -> str:
+        """A warning where the end of the data is missing, else ''."""
+        return f"{self.name} data breaks off" if self._begun else ""
+
+    def unpack(self, packed: bytes) -> Iterator[bytes]:
+        """Yield what these bytes hold, up to a break."""
+        while packed and not self.warning:
+            before = self._unpacker.copy() if self.name == "gzip" else None
+            try:
+                data = self._unpacker.decompress(packed)
+            except (zlib.error, zstandard.ZstdError) as error:
+                self.warning = f"{self.name} data is corrupt ({error})"
+                yield from _up_to_the_break(before, packed)
+                return
+            self._begun = True
+            if data:
+                yield data
+            packed = self._unpacker.unused_data if self._unpacker.eof else b""
+            if self._unpacker.eof:
+                self._unpacker, self._begun = self._fresh(), False
+                packed = packed.lstrip(b"\0")  # tape padding
+
+
+def unpacker_for(magic: bytes) -> Unpacker | None:
+    """Return what unpacks data beginning so, None where they are not packed."""
+    if magic[:2] == _GZIP:
+        return Unpacker("gzip", lambda: zlib.decompressobj(wbits=31))
+    if magic[:4] == _ZSTD:
+        return Unpacker("zstd", lambda: zstandard.ZstdDecompressor().decompressobj())
+    return None
 
 
 def _up_to_the_break(unpacker: Any, packed: bytes) -> Iterator[bytes]:
@@ -157,6 +186,29 @@ def read_blocks(
                 wanted += size
         parts, held = [data[start:]], len(data) - start
     yield from _rest(b"".join(parts), offset, line)
+
+
+def live_blocks(path: Path, read: Callable[[], bytes | None], offset: int = 0, line: int = 1) -> Iterator[Block | None]:
+    """Yield what keeps coming as blocks of whole lines, at once.
+
+    read: returns the next bytes, b"" while there are none, None at the end. None is yielded when no line is whole yet.
+    Raises InputError when a line is longer than LINE_BYTES.
+    """
+    held: list[bytes] = []
+    while (data := read()) is not None:
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            whole = b"".join([*held, data[:cut]])
+            yield Block(offset, line, whole)
+            offset, line, held = offset + len(whole), line + whole.count(b"\n"), []
+        if data[cut:]:
+            held.append(data[cut:])
+        if sum(map(len, held)) > LINE_BYTES:
+            raise InputError(f"{path}: line {line} is longer than {LINE_BYTES >> 20} MiB; this is no log")
+        if not cut:
+            yield None
+    if held:
+        yield Block(offset, line, b"".join(held), terminated=False)
 
 
 def _rest(data: bytes, offset: int, line: int) -> Iterator[Block]:

@@ -3,8 +3,10 @@
 import hashlib
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,12 +16,14 @@ import pyarrow.csv
 
 from tocsin.errors import InputError
 from tocsin.records.rows import Rows, shorten
+from tocsin.records.times import earliest
 from tocsin.source import Batch, Rejected, Source
 from tocsin.sources.blocks import BLOCK_BYTES, Block, Stream, parse_in_order, read_blocks
 from tocsin.sources.kinds import Kinds
 
 _TEXT_KEPT = 500
 CHECKED_BYTES = 4096
+_PEEKED_BYTES = 16 << 10
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
 
 
@@ -106,7 +110,7 @@ class LineSource(Source):
         """Read whole lines. The last line without a line feed is taken where it is a good row, unless `growing`."""
         stream = Stream(path)
         position = position or BEGINNING
-        pieces = self._pieces(stream, position, until, growing)
+        pieces = self._of_file(stream, position, until, growing)
         for batches in parse_in_order(pieces, lambda piece: self.batches(path, piece), self.workers):
             for batch in _behind(batches, position):
                 position = batch.position = batch.position or position
@@ -119,6 +123,33 @@ class LineSource(Source):
         elif not stream.begun and not position["offset"] and not growing:
             raise InputError(f"{path}: is empty")
 
+    def follow(
+        self, path: Path, blocks: Iterable[Block | None], position: dict[str, Any] | None = None
+    ) -> Iterator[Batch | None]:
+        """Read blocks as they come, from a position's offset on; None where none is there yet.
+
+        path: what the stream is called.
+        """
+        position = position or BEGINNING
+        pieces = self._pieces(path, blocks, position)
+        again = [_again(Stream(path), position, position["within"])] if position.get("within") else []
+        for piece in chain(again, pieces):
+            if piece is None:
+                yield None
+                continue
+            for batch in _behind(self.batches(path, piece), position):
+                position = batch.position = batch.position or position
+                yield batch
+
+    def earliest(self, path: Path, head: bytes) -> int | None:
+        """Return the earliest time among the first records."""
+        whole = head[: head.find(b"\n", _PEEKED_BYTES) + 1 or head.rfind(b"\n") + 1]
+        found: list[int] = []
+        with suppress(InputError):
+            for batch in self.follow(path, [Block(0, 1, whole)] if whole else []):
+                found += [earliest(batch.kind, batch.table)] if batch and batch.table.num_rows else []
+        return min(found, default=None)
+
     @abstractmethod
     def cut(self, path: Path, block: Block, header: dict[str, Any]) -> tuple[list[Titled], dict[str, Any]]:
         """Cut a block where the header changes: lines with the header they stand under, and the header after them.
@@ -130,26 +161,28 @@ class LineSource(Source):
     def parse(self, path: Path, piece: Piece) -> list[Parsed]:
         """Turn lines into records, one kind after the other."""
 
-    def _pieces(
+    def _of_file(
         self, stream: Stream, position: dict[str, Any], until: dict[str, Any] | None, growing: bool
     ) -> Iterator[Piece]:
-        header = position["header"]
         end = until["offset"] if until else None
         if within := position.get("within"):
             yield _again(stream, position, within)
         blocks = read_blocks(stream, position["offset"], position["line"], until=end, size=self.block_bytes)
-        unfinished = bool(position.get("open"))
+        whole = takewhile(lambda block: block.terminated or not (growing or stream.warning), blocks)
+        yield from (piece for piece in self._pieces(stream.path, whole, position) if piece is not None)
+
+    def _pieces(self, path: Path, blocks: Iterable[Block | None], position: dict[str, Any]) -> Iterator[Piece | None]:
+        header, unfinished = position["header"], bool(position.get("open"))
         for block in blocks:
             warnings: tuple[str, ...] = ()
-            if unfinished:
-                block, warnings = _after_line(stream.path, block)
+            if block is not None and unfinished:
+                block, warnings = _after_line(path, block)
                 unfinished = not block.data and not block.terminated
-            if not block.data:
-                continue
-            if not block.terminated and (growing or stream.warning):
-                return
-            pieces, header = self.pieces(stream.path, block, header, warnings)
-            yield from pieces
+            if block is None:
+                yield None
+            elif block.data:
+                pieces, header = self.pieces(path, block, header, warnings)
+                yield from pieces
 
     def pieces(
         self, path: Path, block: Block, header: dict[str, Any], warnings: tuple[str, ...] = ()

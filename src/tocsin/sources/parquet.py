@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from tocsin.errors import InputError
 from tocsin.records.flow import FLOW, MANDATORY
 from tocsin.records.rows import Rows
+from tocsin.records.times import least_us
 from tocsin.records.typed import typed
 from tocsin.source import Batch, Rejected, Source
 
@@ -34,6 +35,15 @@ class ParquetSource(Source):
     def recognises(cls, head: bytes, path: Path) -> bool:
         """The mark PAR1 at the beginning."""
         return head.startswith(b"PAR1")
+
+    def earliest(self, path: Path, head: bytes) -> int | None:
+        """Return the earliest first packet, by the file's statistics."""
+        try:
+            with pq.ParquetFile(path) as file:
+                theirs = {ours: name for name, ours in self._names(file.schema_arrow.names).items()}.get("stime", "")
+                return least_us(file, theirs)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 
     def read(
         self,

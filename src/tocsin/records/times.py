@@ -1,0 +1,37 @@
+"""When a record happened, whatever its kind."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tocsin.records.typed import typed
+
+
+def record_times(kind: str, table: pa.Table) -> pa.ChunkedArray:
+    """Return each record's time: a flow's end where it is known, else its beginning; of others the log's own time."""
+    if kind == "flow":
+        begin = table.column("stime")
+        return pc.coalesce(table.column("etime"), begin) if "etime" in table.column_names else begin
+    return table.column("timestamp" if kind.startswith("eve.") else "ts")
+
+
+def earliest(kind: str, table: pa.Table) -> int:
+    """Return the earliest record's time, microseconds since 1970; the table is not empty."""
+    return int(pc.min(record_times(kind, table)).cast(pa.int64()).as_py())
+
+
+def newest(kind: str, table: pa.Table) -> int:
+    """Return the newest record's time, microseconds since 1970; the table is not empty."""
+    return int(pc.max(record_times(kind, table)).cast(pa.int64()).as_py())
+
+
+def least_us(file: pq.ParquetFile, name: str) -> int | None:
+    """Return the least time in a column by a Parquet file's statistics, microseconds since 1970; None: they lack it."""
+    if name not in file.schema_arrow.names or not file.metadata.num_row_groups:
+        return None
+    index = [file.metadata.schema.column(number).path for number in range(file.metadata.num_columns)].index(name)
+    parts = [file.metadata.row_group(group).column(index).statistics for group in range(file.metadata.num_row_groups)]
+    if not all(part is not None and part.has_min_max for part in parts):
+        return None
+    times, bad = typed(pa.array([part.min for part in parts]), "stime")
+    return None if bad else int(pc.min(times).cast(pa.int64()).as_py())
