@@ -24,13 +24,17 @@ LAYERS: list[set[str]] = [
     {"lifecycle", "verdict"},
     {"jobs", "cluster"},
     {"serve"},
-    {"app", "cli", "testing", "__main__"},
+    {"app", "app_watch", "cli", "testing", "__main__"},
 ]
 """Lowest first. A part imports from its own folder and from lower layers, never sideways or up."""
 
 SIDEWAYS = {
     ("records", "kernels"),
     ("cli", "app"),
+    ("cli", "app_watch"),
+    ("app_watch", "app"),
+    # A watch joins an engine with what it reads and what it finds.
+    ("jobs", "cluster"),
     ("__main__", "cli"),
     # A model is kept together with the calibration of its scores.
     ("lifecycle", "verdict"),

@@ -102,6 +102,13 @@ def test_parquet_columns_of_two_types_are_json(tmp_path):
     assert pq.read_table(path).column("n").to_pylist() == ["2", None, '"2025-01-08 12:00:00+00:00"', None]
 
 
+def test_an_abandoned_parquet_file_is_gone(tmp_path):
+    file = open_results(tmp_path / "results.parquet", [COUNTED])
+    file.write(rows(COUNTED, ["a"]))
+    file.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["results.ndjson", "results.parquet"])
 def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
     (tmp_path / "file").write_text("")

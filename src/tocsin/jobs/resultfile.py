@@ -38,6 +38,10 @@ class ResultFile(ABC):
     def close(self) -> None:
         """End the file. Raises SinkError."""
 
+    @abstractmethod
+    def abandon(self) -> None:
+        """Let go of a file that was not closed."""
+
 
 class JsonLines(ResultFile):
     """JSON lines; opened anew, or cut back to a position and continued there."""
@@ -70,6 +74,10 @@ class JsonLines(ResultFile):
 
     def close(self) -> None:
         """Close the file."""
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file; what is in it stays."""
         self._file.close()
 
 
@@ -110,6 +118,12 @@ class Parquet(ResultFile):
             self._temporary.replace(self._path)
         except OSError as error:
             raise _failed(self._path, error) from error
+
+    def abandon(self) -> None:
+        """Remove what has no name yet."""
+        if self._writer.is_open:
+            self._writer.close()
+            self._temporary.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -1,0 +1,158 @@
+"""Builds a watch from settings and from what is asked of it: beside app.py the only place that builds."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tocsin.app import App
+from tocsin.cluster.control import Control
+from tocsin.cluster.engine import Engine
+from tocsin.cluster.processes import ProcessEngine, summaries_digest
+from tocsin.cluster.single import SingleEngine
+from tocsin.detectors.summary.build import build, resolved
+from tocsin.detectors.summary.definition import Summary
+from tocsin.detectors.summary.presets import PRESETS
+from tocsin.errors import SettingsError
+from tocsin.jobs.alarm import Alarm
+from tocsin.jobs.delivery import Delivery
+from tocsin.jobs.epochs import Epochs
+from tocsin.jobs.inputs import Inputs, lake_inputs
+from tocsin.jobs.kept import Keeper, Kept
+from tocsin.jobs.resultfile import open_results
+from tocsin.jobs.watch import Reader, Results, Wanted, Watch
+from tocsin.ledger.ledger import Ledger
+from tocsin.records.finding import Finding
+from tocsin.settings_summaries import SummarySettings
+from tocsin.sink import Sink
+from tocsin.sinks.build import build_sink
+from tocsin.verdict.severity import Cutoffs
+from tocsin.verdict.verdict import Verdict
+
+log = logging.getLogger("tocsin.watch")
+
+MERGERS = 2
+"""Most processes that merge; one process alone counts and merges."""
+
+
+def build_watch(app: App, wanted: Wanted, show: Callable[[Finding], None]) -> Watch:
+    """Build a watch on files, live logs or the lake; `show` is given each finding.
+
+    Raises SettingsError, ModelError (what was kept is of other summaries), SinkError, InputError.
+    """
+    entries = chosen(app, wanted.names, wanted.presets)
+    summaries = {each.name: each for each in build(entries)}
+    workers = wanted.workers or app.settings.watch.workers
+    control = _control(app, wanted)
+    keeper = _keeper(app, wanted, list(summaries.values()), workers)
+    kept = (keeper.load() if keeper and not wanted.fresh else None) or Kept({})
+    verdict = app.verdict if not wanted.no_store else _verdict_apart(app)
+    delivery = Delivery(verdict, {} if wanted.no_store else _result_sinks(app, entries))
+    file = open_results(wanted.results, list(summaries.values()), kept.results_bytes) if wanted.results else None
+    watch = Watch(
+        _records(app, wanted, summaries, kept.positions or None),
+        lambda origin_us: _engine(app, list(summaries.values()), workers, origin_us),
+        summaries,
+        alarm=Alarm(summaries, verdict, Cutoffs.of(app.settings.verdict), show, delivery.findings),
+        results=Results(Epochs(summaries, min(workers, MERGERS), kept.shares), delivery, file),
+        clock=app.clock,
+        keeper=keeper,
+        control=control,
+    )
+    watch.resume(kept)
+    return watch
+
+
+def chosen(app: App, names: Sequence[str] = (), presets: Sequence[str] = ()) -> list[SummarySettings]:
+    """Return what the settings and these presets count, presets filled in; only these names, where given.
+
+    Where the settings have none and no preset is named: every shipped one with a threshold. Raises SettingsError.
+    """
+    wanted = list(presets)
+    if not (app.settings.summaries or wanted):
+        wanted = [name for name, preset in PRESETS.items() if "threshold" in preset.settings]
+    found = resolved([*app.settings.summaries, *(SummarySettings(preset=name) for name in wanted)])
+    there = [each.name for each in found]
+    for name in names:
+        if name not in there:
+            hint = f"add --preset {name}" if name in PRESETS else f"there: {', '.join(there) or 'none'}"
+            raise SettingsError(f"--summary: no summary {name!r} is set up; {hint}")
+    if not found:
+        raise SettingsError("summaries: none is enabled; `tocsin summaries list` shows those there are")
+    return [each for each in found if not names or each.name in names]
+
+
+def control_path(app: App, name: str = "watch") -> Any:
+    """Return where a watch of this name can be asked."""
+    return app.home / "watch" / f"{name}.sock"
+
+
+def checkpoint_path(app: App, name: str = "watch") -> str:
+    """Return where a watch of this name is kept."""
+    return f"{app.domain}/watch/{name}.checkpoint"
+
+
+def _control(app: App, wanted: Wanted) -> Control | None:
+    """Let a watch be asked; one that is not kept goes without where another listens."""
+    if not (wanted.is_kept or wanted.is_live):
+        return None
+    try:
+        return Control(control_path(app, wanted.name))
+    except SettingsError as error:
+        if wanted.is_kept:
+            raise
+        log.warning("this watch cannot be asked: %s", error)
+        return None
+
+
+def _keeper(app: App, wanted: Wanted, summaries: list[Summary], workers: int) -> Keeper | None:
+    if not wanted.is_kept:
+        return None
+    return Keeper(
+        app.store,
+        checkpoint_path(app, wanted.name),
+        settings=f"{summaries_digest(summaries)} {workers}",
+        results_path=str(wanted.results.resolve()) if wanted.results else "",
+        every_s=app.settings.watch.checkpoint_s,
+        clock=app.clock,
+    )
+
+
+def _verdict_apart(app: App) -> Verdict:
+    """Build a verdict that knows no rule and delivers nothing."""
+    ledger = Ledger("sqlite://", clock=app.clock)
+    return Verdict(ledger, app.settings.verdict, domain=app.domain, clock=app.clock)
+
+
+def _result_sinks(app: App, entries: Sequence[SummarySettings]) -> dict[str, list[Sink]]:
+    return {
+        entry.name: [
+            build_sink(each, f"summaries.{entry.name}.results.{number}", clock=app.clock)
+            for number, each in enumerate(entry.results)
+        ]
+        for entry in entries
+    }
+
+
+def _engine(app: App, summaries: list[Summary], workers: int, origin_us: int) -> Engine:
+    if workers == 1:
+        return SingleEngine(summaries, origin_us=origin_us, now=app.clock.monotonic)
+    patience_s = app.settings.watch.patience_s
+    return ProcessEngine(
+        summaries, workers=workers, mergers=min(workers, MERGERS), patience_s=patience_s, origin_us=origin_us
+    )
+
+
+def _records(app: App, wanted: Wanted, summaries: Mapping[str, Summary], positions: dict[str, Any] | None) -> Reader:
+    kinds = {each.kind for summary in summaries.values() for each in summary.inputs}
+    if not wanted.paths:
+        return lake_inputs(app.store, app.domain, clock=app.clock, since=wanted.since, until=wanted.until)
+    return Inputs(
+        wanted.paths,
+        settings=app.settings.ingest,
+        clock=app.clock,
+        format=wanted.format_name,
+        follow=wanted.follow,
+        kind=wanted.kind,
+        positions=positions,
+        kinds=kinds,
+    )

@@ -1,0 +1,132 @@
+"""`tocsin watch`: summaries over logs as they come, findings at once."""
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from tocsin.app import App
+from tocsin.cli.findings import show_time
+from tocsin.cli.output import json_option, print_json_lines, printable, progress
+from tocsin.cli.stop import stop_on_signals
+from tocsin.records.finding import Finding
+
+if TYPE_CHECKING:
+    from tocsin.jobs.watch import Tally
+
+_OPTIONS = (
+    click.option("--summary", "names", multiple=True, metavar="NAME", help="Only this summary; may be repeated."),
+    click.option(
+        "--preset", "presets", multiple=True, metavar="NAME", help="This shipped summary too; may be repeated."
+    ),
+    click.option("--workers", type=click.IntRange(1, 64), help="Processes that count; watch.workers by default."),
+    click.option(
+        "--results",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write every key's result at the end of each epoch: NDJSON, or Parquet when it ends in .parquet.",
+    ),
+    click.option(
+        "--format",
+        "format_name",
+        metavar="NAME",
+        help="zeek, eve, argus, csv:NAME (a map under ingest.csv), parquet, pcap or ndjson; by content otherwise.",
+    ),
+    click.option(
+        "--kind",
+        default="",
+        metavar="NAME",
+        help="What JSON lines are that do not say it themselves: event, flow, zeek.ssh, eve.alert, …",
+    ),
+    click.option(
+        "--no-store", is_flag=True, help="Print findings only: nothing into ledger and sinks, no rules applied."
+    ),
+    json_option,
+)
+
+
+def summary_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of everything that runs summaries."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--follow", is_flag=True, help="Keep reading live logs, through rotation, until Ctrl-C or SIGTERM.")
+@click.option(
+    "--state",
+    metavar="NAME",
+    help="Keep positions and counts under this name and go on from them; `watch` with --follow.",
+)
+@click.option("--fresh", is_flag=True, help="Forget what was kept under the name, and begin anew.")
+@summary_options
+@click.pass_obj
+def watch(app: App, /, paths: tuple[str, ...], follow: bool, as_json: bool, **options: Any) -> None:
+    """Count records by key as they come, and print findings at once.
+
+    PATH is a file, a folder, a glob, or - for the standard input: Zeek logs of every kind, EVE, JSON lines, flows,
+    captures. What is counted stands under `summaries:` in the settings (`tocsin summaries list`); where nothing does,
+    every shipped summary with a threshold runs. Ending it ends every open epoch; a watch with a state has them open
+    again when it goes on.
+
+    \b
+    tocsin watch /var/log/zeek/current --follow
+    zcat ssh.log.gz | tocsin watch - --preset ssh-guessing
+    tocsin watch traffic.pcap --results results.ndjson --json
+    """
+    run(app, paths, follow=follow, as_json=as_json, **options)
+
+
+def run(app: App, paths: tuple[str, ...], *, as_json: bool, **options: Any) -> "tuple[Tally, list[Finding]]":
+    """Run summaries until the records end or a signal comes; print findings at once and, last, what was counted."""
+    from tocsin.app_watch import build_watch
+    from tocsin.jobs.watch import Wanted
+
+    found: dict[str, Finding] = {}
+    stop = threading.Event()
+    quiet = as_json or options.get("follow", False) or not sys.stdout.isatty()
+    with progress(quiet=quiet) as bars, stop_on_signals(stop):
+        task = bars.add_task("records", total=None)
+
+        def show(finding: Finding) -> None:
+            found[finding.id] = finding
+            print_finding(finding, as_json=as_json)
+
+        watching = build_watch(app, Wanted(paths, **options), show)
+        try:
+            tally = watching.run(stop.is_set, lambda records: bars.update(task, completed=records))
+        finally:
+            watching.close()
+    click.echo(counted(tally), err=True)
+    return tally, list(found.values())
+
+
+def print_finding(finding: Finding, *, as_json: bool = False) -> None:
+    """Print a finding as a line of JSON, or as a block for people."""
+    if as_json:
+        print_json_lines([finding.to_dict()])
+        return
+    why = [reason for reason in finding.reasons if reason.share > 0]
+    others = [f"{reason.field} {reason.seen}" for reason in finding.reasons if reason.share == 0]
+    lines = [f"{show_time(finding.end)}  {finding.severity}  {finding.title}"]
+    lines += [f"    {reason.field}: {reason.seen}; expected {reason.expected}" for reason in why]
+    lines += ["    " + " · ".join(others)] if others else []
+    lines.append(f"    id {finding.id[:8]}, {finding.record_count:,} records")
+    click.echo("\n".join(printable(line) for line in lines))
+
+
+def counted(tally: "Tally") -> str:
+    """Say in a line what was read and what came of it."""
+    parts = [f"{tally.records:,} records", f"{tally.count('late'):,} late", f"{tally.rejected:,} set aside"]
+    parts += [f"{tally.count(name):,} {name}" for name in ("evicted", "delayed") if tally.count(name)]
+    parts.append(f"{tally.epochs:,} epochs ended")
+    parts.append(f"{tally.findings:,} new findings")
+    parts += [f"{tally.suppressed:,} suppressed"] if tally.suppressed else []
+    parts += [f"{tally.below:,} below verdict.min_severity"] if tally.below else []
+    parts += [f"{tally.undelivered:,} rows of results not delivered"] if tally.undelivered else []
+    return ", ".join(parts)
