@@ -332,6 +332,20 @@ def test_a_log_that_was_rotated_meanwhile_is_found_under_its_new_name(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_log_that_was_read_to_its_end_and_grew_is_read_on(log, follow):
+    log.write_text(zeek_log(5))
+    (log.parent / "conn.1.log.gz").write_bytes(gzip.compress(zeek_log(3, first=50).encode()))
+    reader = inputs(log.parent)
+    assert len(names(reader)) == 8
+    positions = json.loads(json.dumps(reader.positions()))
+    append(log, zeek_row(5))
+    again = inputs(log.parent, positions=positions, follow=follow)
+    assert names(some(again)) == uids([5])
+    assert [tally.records for tally in again.report()] == [3, 6]
+    again.close()
+
+
 def test_follows_a_log_through_renaming(log):
     clock = FakeClock()
     log.write_text(zeek_log(5))

@@ -29,6 +29,8 @@ __all__ = ["Inputs", "Records", "lake_inputs"]
 
 SEARCH_S = 1.0
 """How often, when following, folders and globs are searched for new files."""
+_REST = 20
+"""A search that takes long is followed by so many times its duration without one."""
 _FEW = 64
 _FORMATS = ("flow", "event")
 
@@ -67,7 +69,7 @@ class Inputs(Merge):
         self._asleep: list[GrowingFeed] = []
         self._search_at = clock.monotonic() + SEARCH_S
         super().__init__(self._lookout.look(), clock)
-        self._done = [(entry, tally_of(entry)) for entry in self._lookout.ended]
+        self._done = [(entry, tally_of(entry)) for entry in self._lookout.ended.values()]
         self.watermark_us = int((positions or {}).get("watermark_us", -1))
 
     @property
@@ -77,7 +79,7 @@ class Inputs(Merge):
 
     def report(self) -> list[Tally]:
         """Return what became of each input, and then what was found and not read, with why."""
-        return super().report() + list(self._lookout.left_out.values())
+        return [*super().report(), *self._lookout.left_out.values(), *self._lookout.missing]
 
     def close(self) -> None:
         """Let go of all files."""
@@ -96,9 +98,11 @@ class Inputs(Merge):
         return super()._next()
 
     def _search(self) -> None:
-        self._search_at = self.clock.monotonic() + SEARCH_S
+        begun = self.clock.monotonic()
         for feed in self._lookout.look():
             self.add(feed)
+        took = self.clock.monotonic() - begun
+        self._search_at = begun + max(SEARCH_S, took * _REST)
 
     def _wake(self) -> None:
         if len(self._asleep) > _FEW and self.clock.monotonic() < self._search_at:

@@ -41,21 +41,25 @@ class Lookout:
         self.format, self.follow = format, follow
         self.left_out: dict[str, Tally] = {}
         """What was found and is not read, by its path, with why."""
+        self.missing: list[Tally] = []
+        """What was asked for and is not there."""
         entries = (positions or {}).get("inputs", [])
-        self.ended = [entry for entry in entries if entry["ended"] and not _is_pipes(entry)]
-        """Inputs that were read to their end before."""
-        unfinished = [entry for entry in entries if entry["known_by"] and not (entry["ended"] and not _is_pipes(entry))]
-        self._entries = {str(entry["known_by"]): entry for entry in unfinished}
+        self.ended: dict[str, dict[str, Any]] = {
+            str(entry["known_by"]): entry for entry in entries if entry["ended"] and not _is_pipes(entry)
+        }
+        """Inputs that were read to their end before, by what they are known by."""
+        self._entries: dict[str, dict[str, Any]] = {
+            str(entry["known_by"]): entry for entry in entries if entry["known_by"] not in self.ended
+        }
         self._next = 1 + max((int(entry["number"]) for entry in entries), default=-1)
         self._seen: dict[Path, tuple[int, int]] = {}
-        self._names = {str(entry["known_by"]): Path(entry["path"]) for entry in self.ended if entry["known_by"]}
+        self._names = {known_by: Path(entry["path"]) for known_by, entry in self.ended.items() if known_by}
         self._block_bytes = BLOCK_BYTES
 
     def look(self) -> list[Feed]:
         """Return feeds for what is new since the last look."""
         found, failures = find_files(self.paths, pipes=True)
-        for name, text in failures:
-            self._leave_out(Path(name), text, error=True)
+        self.missing = [Tally(name, error=text) for name, text in failures]
         if len(found) > _MANY:
             self._block_bytes = BLOCK_BYTES // 2
         feeds = [feed for item in found if (feed := self._look_at(item.path, named=item.named)) is not None]
@@ -129,19 +133,15 @@ class Lookout:
         if not known_by and self.follow:
             return None  # not a row yet
         self._seen[path] = key
-        if known_by in self._names:
+        entry = self._entry(path, source, known_by)
+        if entry is None and known_by in self._names:
             if not self.follow and self._names[known_by] != path:
                 self._leave_out(path, f"{path}: is the same log as {self._names[known_by]}")
             return None
-        entry = self._entries.get(known_by)
-        if entry is not None and self._goes_on(path, source, entry):
-            del self._entries[known_by]
-        else:
-            entry = {"number": self._number()}
         if known_by:
             self._names[known_by] = path
         self.left_out.pop(str(path), None)
-        return self._make_feed(path, source, head, known_by, entry)
+        return self._make_feed(path, source, head, known_by, entry or {"number": self._number()})
 
     def _make_feed(self, path: Path, source: Source, head: bytes, known_by: str, entry: dict[str, Any]) -> Feed:
         number = int(entry["number"])
@@ -157,9 +157,18 @@ class Lookout:
         status = path.stat()
         return f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
 
-    def _goes_on(self, path: Path, source: Source, entry: dict[str, Any]) -> bool:
-        """Whether a file still has what was read of it."""
-        return not (source.appendable and entry["position"]) or holds(path, entry["position"])
+    def _entry(self, path: Path, source: Source, known_by: str) -> dict[str, Any] | None:
+        """Return where to go on in a log that was begun before; one that was read to its end may have grown."""
+        entry = self._entries.get(known_by)
+        if entry is not None and (not (source.appendable and entry["position"]) or holds(path, entry["position"])):
+            return self._entries.pop(known_by)
+        entry = self.ended.get(known_by)
+        if entry is None or not (source.appendable and entry["position"]) or entry["path"] != str(path):
+            return None
+        has_grown = self.follow or path.stat().st_size > entry["position"]["offset"]
+        if not has_grown or _is_packed(path) or not holds(path, entry["position"]):
+            return None
+        return self.ended.pop(known_by)
 
     def _moved_away(self) -> list[Feed]:
         """Return feeds for logs that were read before and are under another name now; done at the first look."""
