@@ -3,6 +3,7 @@
 import random
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from tocsin.cluster.single import SingleEngine
 from tocsin.detectors.summary.build import build
 from tocsin.detectors.summary.findings import title
 from tocsin.detectors.summary.presets import PRESETS
+from tocsin.settings import load_settings
 from tocsin.settings_summaries import SummarySettings
 
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
@@ -401,3 +403,9 @@ def test_records_that_lack_every_column_set_nothing_aside(name):
         engine.observe(kind, _table(rows or [{"ts": at(0)}]), np.arange(1, dtype=np.uint64))
     (status,) = engine.status()
     assert not status.counts["rejected"]
+
+
+def test_the_example_is_good():
+    path = Path(__file__).parents[3] / "examples" / "summaries.yaml"
+    built = {each.name for each in build(load_settings(path).summaries)}
+    assert {"refused-requests", "ssh-guessing"} <= built
