@@ -47,6 +47,7 @@ def records(rows: int) -> pa.Table:
         "bytes": pa.array(rng.exponential(1000.0, rows)),
         "peer": pa.array(rng.integers(0, 50_000, rows)),
         "address": addresses(keys),
+        "ordinal": pa.array(np.arange(rows, dtype=np.uint64)),
     }
     return pa.table(columns)
 
@@ -71,10 +72,9 @@ class Through:
         self.bytes_a_key = 0.0
 
     def worker(self, counted: Summary) -> None:
-        worker, row = Worker([counted]), 0
+        worker = Worker([counted])
         for batch in self.batches:
-            worker.observe("event", batch, np.arange(row, row + len(batch), dtype=np.uint64))
-            row += len(batch)
+            worker.observe("event", batch, batch["ordinal"].to_numpy())
         status = worker.status()["bench"]
         self.bytes_a_key = status["nbytes"] / status["keys"]
 

@@ -63,9 +63,9 @@ def _integers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
         raise TypeError(f"integers expected, not {values.type}")
     if pa.types.is_temporal(values.type) and values.type.bit_width == 32:
         values = values.cast(pa.int32())
-    if not pa.types.is_uint64(values.type):
+    if not (pa.types.is_uint64(values.type) or pa.types.is_int64(values.type)):
         values = values.cast(pa.int64())
-    filled: np.ndarray = pc.fill_null(values, 0).to_numpy()
+    filled: np.ndarray = (pc.fill_null(values, 0) if values.null_count else values).to_numpy()
     return filled
 
 

@@ -68,7 +68,9 @@ def times_us(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     elif not pa.types.is_timestamp(values.type):
         values = pc.cast(pc.multiply(pc.cast(values, pa.float64(), safe=False), 1e6), pa.int64(), safe=False)
     if pa.types.is_timestamp(values.type):
-        values = pc.cast(pc.cast(values, pa.timestamp("us", values.type.tz), safe=False), pa.int64())
+        if values.type.unit != "us":
+            values = pc.cast(values, pa.timestamp("us", values.type.tz), safe=False)
+        values = values.view(pa.int64())
     if not values.null_count:
         return values.to_numpy(), np.ones(len(values), bool)
     there = np.asarray(pc.is_valid(values))

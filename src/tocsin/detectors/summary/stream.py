@@ -68,7 +68,7 @@ class Stream:
         drawn = ordinals if len(rows) == len(ordinals) else ordinals[rows]
         values = [self._values(place, each, selected.columns, times, drawn) for place, each in self._enumerated()]
         observed = Observed(keys, times, parts, values, rows)
-        untimed = int((~timed).sum())
+        untimed = len(timed) - int(np.count_nonzero(timed))
         if untimed:
             observed = observed.take(np.flatnonzero(timed))
         return observed, len(selected.failed) + untimed

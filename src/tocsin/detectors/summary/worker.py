@@ -173,7 +173,7 @@ class Worker:
                 continue
             part = observed if rows is None else observed.take(rows)
             sent += self._add(summary, at, number, part, table)
-        self._counts[summary.name]["late"] += int(late.sum())
+        self._counts[summary.name]["late"] += int(np.count_nonzero(late))
         return sent
 
     def _by_window(self, summary: Summary, times: np.ndarray) -> Iterator[tuple[int, np.ndarray | None]]:
