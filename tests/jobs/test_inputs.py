@@ -366,6 +366,26 @@ def test_follows_a_log_through_renaming(log):
     reader.close()
 
 
+def test_a_log_that_is_renamed_before_its_turn_comes_is_not_lost(tmp_path):
+    clock = FakeClock()
+    (tmp_path / "http.log").write_text(http_log(range(300)))
+    log = _written(tmp_path / "conn.log", zeek_log(5, first=400))
+    reader = inputs(tmp_path, clock=clock, follow=True)
+    found = names(reader.read())
+    log.rename(tmp_path / "conn.1.log")
+    log.write_text(zeek_log(5, first=500))
+    found += names(some(reader, 2))
+    assert sorted(found)[:10] == sorted([*uids(range(400, 405)), *uids(range(500, 505))])
+    reader.close()
+
+
+def test_the_store_within_a_folder_is_left_alone(tmp_path):
+    (tmp_path / "conn.log").write_text(zeek_log(2))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "x.log").write_text(zeek_log(2, first=9))
+    assert names(inputs(tmp_path, apart=tmp_path / "store")) == uids([0, 1])
+
+
 def test_a_folder_with_rotated_logs_gives_each_record_once(tmp_path):
     clock = FakeClock()
     log = _written(tmp_path / "conn.log", zeek_log(5))

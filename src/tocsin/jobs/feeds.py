@@ -157,6 +157,14 @@ class GrowingFeed(Feed):
         """Whether its name is another file's now, or nobody's."""
         return self._rotated_at is not None
 
+    def hold(self) -> None:
+        """Open the file, so that it stays within reach whatever it is called. Raises InputError."""
+        if self._file is None:
+            try:
+                self._file = self.path.open("rb")
+            except OSError as error:
+                raise InputError(f"{self.path}: {error.strerror or error}") from error
+
     def is_file(self, status: os.stat_result) -> bool:
         """Whether it holds this very file open."""
         return self._file is not None and bool(os.path.samestat(os.fstat(self._file.fileno()), status))
@@ -170,11 +178,8 @@ class GrowingFeed(Feed):
         return self.source.follow(self.path, kept, self.position)
 
     def _read(self) -> bytes | None:
-        if self._file is None:
-            try:
-                self._file = self.path.open("rb")
-            except OSError as error:
-                raise InputError(f"{self.path}: {error.strerror or error}") from error
+        self.hold()
+        assert self._file is not None
         size = os.fstat(self._file.fileno()).st_size
         if size < self._offset or (size > self._offset and not self._holds()):
             self.cut_off = True

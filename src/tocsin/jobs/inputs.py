@@ -40,7 +40,8 @@ class Inputs(Merge):
 
     kinds: which kinds of records are wanted; others are not even parsed. kind: what JSON lines are that do not say it.
     positions: what `positions` returned, to go on exactly there. A log that was renamed meanwhile is found again; of a
-    pipe, what had been read is gone. Raises InputError for a kind that there cannot be, or foreign positions.
+    pipe, what had been read is gone. apart: a folder within folders that is left alone (the store). Raises InputError
+    for a kind that there cannot be, or foreign positions.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Inputs(Merge):
         kind: str = "",
         positions: dict[str, Any] | None = None,
         kinds: Set[str] | None = None,
+        apart: Path | None = None,
     ) -> None:
         paths = list(paths)
         if kind and kind not in _FORMATS and not kind.startswith(("zeek.", "eve.")):
@@ -63,7 +65,14 @@ class Inputs(Merge):
         wanted = Kinds(None if kinds is None else frozenset({*kinds, *_made_of(kinds)}), kind)
         self.follow = follow
         self._lookout = Lookout(
-            paths, settings=settings, clock=clock, kinds=wanted, format=format, follow=follow, positions=positions
+            paths,
+            settings=settings,
+            clock=clock,
+            kinds=wanted,
+            format=format,
+            follow=follow,
+            positions=positions,
+            apart=apart,
         )
         self._lasting = follow and any(str(path) != "-" for path in paths)
         self._asleep: list[GrowingFeed] = []

@@ -7,7 +7,7 @@ from typing import Any
 from tocsin.clock import Clock
 from tocsin.errors import InputError
 from tocsin.jobs.discover import HEAD_BYTES, UnknownFormatError, find_files, make_source, recognise
-from tocsin.jobs.feeds import Feed, FileFeed, GrowingFeed, Tally
+from tocsin.jobs.feeds import ASLEEP_S, Feed, FileFeed, GrowingFeed, Tally
 from tocsin.jobs.filestate import file_id, holds
 from tocsin.jobs.pipes import PipeFeed, is_pipe
 from tocsin.settings import IngestSettings
@@ -36,7 +36,9 @@ class Lookout:
         format: str | None = None,
         follow: bool = False,
         positions: dict[str, Any] | None = None,
+        apart: Path | None = None,
     ) -> None:
+        self.apart = apart.resolve() if apart else None
         self.paths, self.settings, self.clock, self.kinds = list(paths), settings, clock, kinds
         self.format, self.follow = format, follow
         self.left_out: dict[str, Tally] = {}
@@ -60,10 +62,14 @@ class Lookout:
         """Return feeds for what is new since the last look."""
         found, failures = find_files(self.paths, pipes=True)
         self.missing = [Tally(name, error=text) for name, text in failures]
+        found = [item for item in found if item.named or not self._is_apart(item.path)]
         if len(found) > _MANY:
             self._block_bytes = BLOCK_BYTES // 2
         feeds = [feed for item in found if (feed := self._look_at(item.path, named=item.named)) is not None]
         return feeds + self._moved_away()
+
+    def _is_apart(self, path: Path) -> bool:
+        return self.apart is not None and path.resolve().is_relative_to(self.apart)
 
     def forget(self, path: Path) -> None:
         """Look at a path again: it holds another log now."""
@@ -148,6 +154,8 @@ class Lookout:
         feed: Feed = FileFeed(number, path, source, self.clock)
         if self.follow and isinstance(source, LineSource) and not _is_packed(path):
             feed = GrowingFeed(number, path, source, self.clock)
+            if self.clock.now().timestamp() - path.stat().st_mtime < ASLEEP_S:
+                feed.hold()  # it may be renamed before its turn comes
         feed.first_us = source.earliest(path, head)
         return _at(feed, known_by, entry)
 
