@@ -1,23 +1,27 @@
 """Builds a watch from settings and from what is asked of it: beside app.py the only place that builds."""
 
+import glob
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tocsin.app import App
-from tocsin.cluster.control import Control
+from tocsin.cluster.control import Control, ask
 from tocsin.cluster.engine import Engine
 from tocsin.cluster.processes import ProcessEngine, summaries_digest
 from tocsin.cluster.single import SingleEngine
 from tocsin.detectors.summary.build import build, resolved
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.presets import PRESETS
-from tocsin.errors import SettingsError
+from tocsin.errors import SettingsError, TocsinError
 from tocsin.jobs.alarm import Alarm
 from tocsin.jobs.delivery import Delivery
 from tocsin.jobs.epochs import Epochs
 from tocsin.jobs.inputs import Inputs, lake_inputs
-from tocsin.jobs.kept import Keeper, Kept
+from tocsin.jobs.kept import Keeper, Kept, last_tally
 from tocsin.jobs.resultfile import open_results
 from tocsin.jobs.watch import Reader, Results, Wanted, Watch
 from tocsin.ledger.ledger import Ledger
@@ -29,6 +33,8 @@ from tocsin.verdict.severity import Cutoffs
 from tocsin.verdict.verdict import Verdict
 
 log = logging.getLogger("tocsin.watch")
+
+SUFFIX = ".checkpoint"
 
 MERGERS = 2
 """Most processes that merge; one process alone counts and merges."""
@@ -81,14 +87,33 @@ def chosen(app: App, names: Sequence[str] = (), presets: Sequence[str] = ()) -> 
     return [each for each in found if not names or each.name in names]
 
 
-def control_path(app: App, name: str = "watch") -> Any:
-    """Return where a watch of this name can be asked."""
-    return app.home / "watch" / f"{name}.sock"
+def control_path(app: App, name: str) -> Path:
+    """Return where the watch of a name can be asked. Raises SettingsError for what is no name."""
+    return app.home / "watch" / f"{app.domain}.{_checked(name)}.sock"
 
 
-def checkpoint_path(app: App, name: str = "watch") -> str:
-    """Return where a watch of this name is kept."""
-    return f"{app.domain}/watch/{name}.checkpoint"
+def watches(app: App) -> dict[str, dict[str, Any]]:
+    """Return what each watch has done, by name: of those that run, now; of the others, when they were last kept."""
+    found = {}
+    for info in app.store.list(f"{app.domain}/watch/"):
+        name = info.path.rpartition("/")[2].removesuffix(SUFFIX)
+        if info.path.endswith(SUFFIX) and (tally := last_tally(app.store, info.path)) is not None:
+            found[name] = {"running": False, **tally}
+    for path in (app.home / "watch").glob(f"{glob.escape(app.domain)}.*.sock"):
+        name = path.name.removeprefix(f"{app.domain}.").removesuffix(".sock")
+        with suppress(TocsinError):
+            found[name] = {"running": True, **ask(path, {"do": "status"}, timeout_s=5.0)}
+    return found
+
+
+def _checkpoint(app: App, name: str) -> str:
+    return f"{app.domain}/watch/{_checked(name)}{SUFFIX}"
+
+
+def _checked(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
+        raise SettingsError(f"--state: must be of letters, digits, _ and - (got {name!r})")
+    return name
 
 
 def _control(app: App, wanted: Wanted) -> Control | None:
@@ -109,7 +134,7 @@ def _keeper(app: App, wanted: Wanted, summaries: list[Summary], workers: int) ->
         return None
     return Keeper(
         app.store,
-        checkpoint_path(app, wanted.name),
+        _checkpoint(app, wanted.name),
         settings=f"{summaries_digest(summaries)} {workers}",
         results_path=str(wanted.results.resolve()) if wanted.results else "",
         every_s=app.settings.watch.checkpoint_s,

@@ -7,7 +7,7 @@ import rich_click as click
 from tocsin.app import App
 from tocsin.cli.findings import show_time
 from tocsin.cli.output import print_table
-from tocsin.cli.watch import run, summary_options
+from tocsin.cli.watch import Outcome, run, summary_options
 from tocsin.cli.when import parse_when
 
 
@@ -31,9 +31,15 @@ def backtest(
     """
     now = app.clock.now()
     options |= {"since": parse_when(since, now, "--since"), "until": parse_when(until, now, "--until")}
-    tally, found = run(app, paths, as_json=as_json, **options)
-    if as_json:
-        return
+    outcome = run(app, paths, as_json=as_json, **options)
+    if not as_json:
+        _tables(outcome)
+    if outcome.exit_code:
+        raise SystemExit(outcome.exit_code)
+
+
+def _tables(outcome: Outcome) -> None:
+    tally, found, _ = outcome
     rows = [
         (
             each["name"],
@@ -48,4 +54,4 @@ def backtest(
     if shown:
         columns = ("id", "severity", "when (UTC)", "finding")
         rows = [(each.id[:8], each.severity, show_time(each.end), each.title) for each in shown]
-        print_table(f"{len(shown)} findings", columns, rows)
+        print_table(f"{len(shown)} finding{'s' * (len(shown) != 1)}", columns, rows)

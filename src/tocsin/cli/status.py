@@ -38,6 +38,16 @@ def status(app: App, as_json: bool) -> None:
             for job in state["jobs"]
         ],
     )
+    rows = [
+        (name, each["name"], each["counts"].get("records", 0), each["keys"], each["nbytes"], each["windows"],
+         ", ".join(f"{n:,} {what}" for what, n in each["counts"].items() if n and what != "records"))
+        for name, watch in state["watches"].items()
+        for each in watch["summaries"]
+    ]  # fmt: skip
+    if rows:
+        print_table(
+            "summaries", ("watch", "summary", "records", "keys", "bytes", "epochs open", "of the records"), rows
+        )
     print_table("next runs of a daemon (UTC)", ["job", "at"], [(job["name"], job["next"]) for job in state["next"]])
     if state["claims"]:
         print_table(
@@ -47,6 +57,7 @@ def status(app: App, as_json: bool) -> None:
 
 def collect(app: App) -> dict[str, Any]:
     """Gather what `status` shows, as plain values."""
+    from tocsin.app_watch import watches
     from tocsin.jobs.claims import claims
     from tocsin.jobs.lake import lake_days
     from tocsin.jobs.sample import sampled
@@ -67,6 +78,7 @@ def collect(app: App) -> dict[str, Any]:
         "models": {name: version.name for name, version in served.items() if version},
         "jobs": [_job(job) for job in app.ledger.last_jobs(app.domain)],
         "next": _next(app),
+        "watches": watches(app),
         "claims": [
             {
                 "piece": claim.path.rsplit("/", 1)[-1].removesuffix(".json"),

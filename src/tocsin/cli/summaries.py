@@ -9,6 +9,7 @@ import rich_click as click
 
 from tocsin.app import App
 from tocsin.cli.output import json_option, print_json, print_table
+from tocsin.cli.summaries_live import next_epoch, value
 from tocsin.errors import SettingsError
 from tocsin.settings import DEFAULT_FILES, find_settings_file, origin
 from tocsin.settings_file import to_yaml, with_entry
@@ -27,6 +28,10 @@ def summaries() -> None:
     tocsin summaries explain ssh-guessing
     tocsin summaries enable ssh-guessing address-scan
     """
+
+
+summaries.add_command(value)
+summaries.add_command(next_epoch)
 
 
 @summaries.command("list")

@@ -1,10 +1,11 @@
 """`tocsin watch`: summaries over logs as they come, findings at once."""
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import rich_click as click
 
@@ -12,10 +13,14 @@ from tocsin.app import App
 from tocsin.cli.findings import show_time
 from tocsin.cli.output import json_option, print_json_lines, printable, progress
 from tocsin.cli.stop import stop_on_signals
+from tocsin.errors import SettingsError
 from tocsin.records.finding import Finding
 
 if TYPE_CHECKING:
-    from tocsin.jobs.watch import Tally
+    from tocsin.jobs.feeds import Tally as Input
+    from tocsin.jobs.watch import Tally, Watch
+
+log = logging.getLogger("tocsin.watch")
 
 _OPTIONS = (
     click.option("--summary", "names", multiple=True, metavar="NAME", help="Only this summary; may be repeated."),
@@ -55,6 +60,14 @@ def summary_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+class Outcome(NamedTuple):
+    """What a run came to: counts, the findings shown, and the exit code."""
+
+    tally: "Tally"
+    findings: list[Finding]
+    exit_code: int
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
 @click.option("--follow", is_flag=True, help="Keep reading live logs, through rotation, until Ctrl-C or SIGTERM.")
@@ -78,11 +91,15 @@ def watch(app: App, /, paths: tuple[str, ...], follow: bool, as_json: bool, **op
     tocsin watch /var/log/zeek/current --follow
     zcat ssh.log.gz | tocsin watch - --preset ssh-guessing
     tocsin watch traffic.pcap --results results.ndjson --json
+
+    Ends with 3 when a file cannot be used; the others are read all the same.
     """
-    run(app, paths, follow=follow, as_json=as_json, **options)
+    outcome = run(app, paths, follow=follow, as_json=as_json, **options)
+    if outcome.exit_code:
+        raise SystemExit(outcome.exit_code)
 
 
-def run(app: App, paths: tuple[str, ...], *, as_json: bool, **options: Any) -> "tuple[Tally, list[Finding]]":
+def run(app: App, paths: tuple[str, ...], *, as_json: bool, **options: Any) -> "Outcome":
     """Run summaries until the records end or a signal comes; print findings at once and, last, what was counted."""
     from tocsin.app_watch import build_watch
     from tocsin.jobs.watch import Wanted
@@ -99,11 +116,40 @@ def run(app: App, paths: tuple[str, ...], *, as_json: bool, **options: Any) -> "
 
         watching = build_watch(app, Wanted(paths, **options), show)
         try:
+            if options.get("follow"):
+                _serve_metrics(app, watching)
             tally = watching.run(stop.is_set, lambda records: bars.update(task, completed=records))
         finally:
             watching.close()
+    failed = _tell(watching.inputs())
     click.echo(counted(tally), err=True)
-    return tally, list(found.values())
+    return Outcome(tally, list(found.values()), 3 if failed else 0)
+
+
+def _tell(inputs: "list[Input]") -> bool:
+    """Say what could not be read; return whether a whole file could not."""
+    for each in inputs:
+        for warning in each.warnings:
+            click.echo(f"warning: {printable(warning)}", err=True)
+        for reason in each.reasons:
+            click.echo(f"set aside: {printable(reason)}", err=True)
+        if each.error:
+            click.echo(f"tocsin: {printable(each.error)}", err=True)
+    return any(each.error for each in inputs)
+
+
+def _serve_metrics(app: App, watching: "Watch") -> None:
+    """Serve metrics beside the watch; where the port is taken, as by a daemon, it goes without."""
+    from tocsin.serve.metrics import Metrics, SummaryMetrics
+
+    if not app.settings.metrics.enabled:
+        return
+    metrics = Metrics(app.store, app.ledger, domain=app.domain, clock=app.clock)
+    metrics.registry.register(SummaryMetrics(lambda: watching.last_tally.summaries))
+    try:
+        metrics.serve(app.settings.metrics)
+    except SettingsError as error:
+        log.warning("this watch serves no metrics: %s", error)
 
 
 def print_finding(finding: Finding, *, as_json: bool = False) -> None:

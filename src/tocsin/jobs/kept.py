@@ -7,8 +7,10 @@ import pyarrow as pa
 
 from tocsin.clock import Clock
 from tocsin.cluster.checkpoint import Checkpoint, load, save
-from tocsin.cluster.wire import frame, from_bytes, pack_output, to_bytes, unpack_output
+from tocsin.cluster.plain import revive
+from tocsin.cluster.wire import FrameError, frame, from_bytes, pack_output, to_bytes, unpack_output
 from tocsin.detectors.summary.messages import EpochResult, Output
+from tocsin.errors import NotFoundError
 from tocsin.store import Store
 
 MOST_SHARE = 0.1
@@ -96,3 +98,12 @@ class Keeper:
             results_bytes=found.outputs.get(self._results_path, 0),
             tally=found.more["tally"],
         )
+
+
+def last_tally(store: Store, path: str) -> dict[str, Any] | None:
+    """Return what a watch had done when it was last kept; None when that cannot be read."""
+    try:
+        about = revive(Any, from_bytes(store.get(path).data).head["about"])
+        return dict(about["more"]["tally"])
+    except (FrameError, NotFoundError, KeyError, TypeError, ValueError):
+        return None

@@ -20,6 +20,7 @@ from tocsin.errors import SettingsError, TocsinError
 from tocsin.jobs.alarm import Alarm
 from tocsin.jobs.delivery import Delivery
 from tocsin.jobs.epochs import Epochs
+from tocsin.jobs.feeds import Tally as Input
 from tocsin.jobs.kept import Keeper, Kept
 from tocsin.jobs.merge import Records
 from tocsin.jobs.resultfile import ResultFile
@@ -30,7 +31,10 @@ POLL_S = 0.05
 """How long it waits for records before it looks at everything else."""
 
 STATUS_S = 1.0
-"""How old the status shown to others may be."""
+"""How old the status given to who asks may be."""
+
+LOOK_S = 10.0
+"""How often the summaries' status is taken without being asked for: other processes must answer for it."""
 
 TIMES = {"flow": "stime", "zeek": "ts", "eve": "timestamp", "event": "ts"}
 """Where a record's time is, by the first part of its kind."""
@@ -59,6 +63,10 @@ class Reader(Protocol):
 
     def positions(self) -> dict[str, Any]:
         """Return where each input was read up to, as JSON values."""
+        ...
+
+    def report(self) -> list[Input]:
+        """Return what became of each input."""
         ...
 
     def close(self) -> None:
@@ -182,7 +190,7 @@ class Watch:
         self._origin_us = 0
         self._records = 0
         self._seen: list[dict[str, Any]] = []
-        self._seen_s = -STATUS_S
+        self._seen_s = -LOOK_S
 
     def resume(self, kept: Kept) -> None:
         """Go on from what was kept. Raises ModelError when it is of other summaries or of another number of workers."""
@@ -206,15 +214,14 @@ class Watch:
             if not got and self._inputs.is_over:
                 break
             self._serve()
+            self._look(LOOK_S)
             if self._keeper and self._keeper.is_due(self._results.ended):
                 self._keep()
         return self._end()
 
     def tally(self) -> Tally:
         """Return what was done, with the summaries as they were a second ago at most."""
-        if self._engine and self._clock.monotonic() - self._seen_s >= STATUS_S:
-            self._seen = [asdict(each) for each in self._engine.status()]
-            self._seen_s = self._clock.monotonic()
+        self._look()
         alarm, results = self._alarm, self._results
         return Tally(
             self._records,
@@ -226,6 +233,10 @@ class Watch:
             results.delivery.dropped,
             self._seen,
         )
+
+    def inputs(self) -> list[Input]:
+        """Return what became of each input."""
+        return self._inputs.report()
 
     @property
     def last_tally(self) -> Tally:
@@ -242,6 +253,12 @@ class Watch:
             self._engine.close()
         if self._control:
             self._control.close()
+
+    def _look(self, most_s: float = STATUS_S) -> None:
+        """Ask the summaries for their status when the last one is older than this."""
+        if self._engine and self._clock.monotonic() - self._seen_s >= most_s:
+            self._seen = [asdict(each) for each in self._engine.status()]
+            self._seen_s = self._clock.monotonic()
 
     def _begin(self, origin_us: int) -> Engine:
         self._origin_us = origin_us
@@ -298,7 +315,7 @@ class Watch:
         self._results.finish()
         if self._results.file is not None:
             self._results.file.close()
-        self._seen_s = -STATUS_S
+        self._seen_s = -LOOK_S
         return self.tally()
 
     # What others ask

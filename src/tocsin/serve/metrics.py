@@ -1,7 +1,8 @@
 """Prometheus metrics of the daemon: what it counted itself, and what the store and the ledger say at each scrape."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Thread
+from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -59,6 +60,32 @@ class Metrics:
                 f"metrics.port: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
                 "choose another, or set metrics.enabled: false"
             ) from error
+
+
+class SummaryMetrics:
+    """What the summaries of a watch hold and have counted; `state` gives them as dicts, at each scrape."""
+
+    def __init__(self, state: Callable[[], list[dict[str, Any]]]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield sizes and counts by summary."""
+        summaries = self._state()
+        for family, size in (
+            (GaugeMetricFamily("tocsin_summary_keys", "Keys in open epochs.", labels=["summary"]), "keys"),
+            (GaugeMetricFamily("tocsin_summary_bytes", "Bytes held.", labels=["summary"]), "nbytes"),
+            (GaugeMetricFamily("tocsin_summary_epochs_open", "Open epochs.", labels=["summary"]), "windows"),
+        ):
+            for each in summaries:
+                family.add_metric([each["name"]], each[size])
+            yield family
+        counts = CounterMetricFamily(
+            "tocsin_summary_records", "Records by what became of them.", labels=["summary", "what"]
+        )
+        for each in summaries:
+            for what, n in sorted(each["counts"].items()):
+                counts.add_metric([each["name"], what], n)
+        yield counts
 
 
 class _State:

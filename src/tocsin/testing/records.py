@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.clock import Clock
+from tocsin.jobs.feeds import Tally
 from tocsin.jobs.merge import Records
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,6 +49,10 @@ class ListedRecords:
     def positions(self) -> dict[str, Any]:
         """How many batches were given out."""
         return {"batch": self._at}
+
+    def report(self) -> list[Tally]:
+        """Return nothing: there is one input, and it is in order."""
+        return []
 
     def close(self) -> None:
         """Let go of nothing."""

@@ -59,7 +59,7 @@ def title(summary: Summary, crossing: Crossing) -> str:
 
 
 def plain(value: Any) -> str:
-    """Write a value for people: nothing as '-', lists joined, whole numbers without a point."""
+    """Write a value for people: nothing as '-', what differs in a list joined, whole numbers without a point."""
     if value is None or value == "":
         return "-"
     if isinstance(value, float):
@@ -73,7 +73,7 @@ def plain(value: Any) -> str:
             else json.dumps(value, default=str, ensure_ascii=False)
         )
     if isinstance(value, list | tuple):
-        return ", ".join(plain(item) for item in value) or "-"
+        return ", ".join(dict.fromkeys(plain(item) for item in value)) or "-"
     return str(value)
 
 
