@@ -221,9 +221,9 @@ _BEACONING = Preset(
     "flows",
     {
         "input": "flow",
-        # Time, names, discovery, keep-alives of telephony and phones, and mail that is fetched are regular by design.
-        "where": f"{OUTBOUND} AND proto IN ('tcp', 'udp') AND dport NOT IN"
-        " (53, 67, 68, 123, 137, 138, 853, 110, 143, 993, 995, 1900, 3478, 4500, 5222, 5223, 5228, 5353, 5355)",
+        # Names, time, discovery, mail, telemetry (MQTT), and keep-alives of telephony and phones are regular by design.
+        "where": f"{OUTBOUND} AND proto IN ('tcp', 'udp') AND dport NOT IN (53, 67, 68, 853, 5353, 5355, 123, 137, 138,"
+        " 1900, 110, 143, 993, 995, 1883, 8883, 3478, 4500, 5222, 5223, 5228)",
         "key": {"host": "saddr", "peer": "daddr", "port": "dport"},
         "reduce": {
             "regularity": {"regularity": "1", "by": "coalesce(orig_bytes, sbytes)"},
@@ -248,7 +248,7 @@ _DNS_TUNNELLING = Preset(
         # 40 characters before the domain, or 16 where the answer has room too (NULL, CNAME, MX, TXT, KEY, private): a
         # name that people chose has fewer, and one domain has few that are longer.
         "where": f"({BELOW} >= 40 OR {BELOW} >= 16 AND qtype IN (5, 10, 15, 16, 25, 65399))"
-        f" AND NOT regexp_matches({DOMAIN}, '{LABELLED}') AND id.resp_p NOT IN (137, 5353, 5355)",
+        f" AND NOT regexp_matches({DOMAIN}, '{LABELLED}') AND coalesce(id.resp_p, 53) NOT IN (137, 5353, 5355)",
         "key": {"host": "id.orig_h", "domain": DOMAIN},
         "observe": BELOW,
         "reduce": {
@@ -272,7 +272,7 @@ _NEW_EXTERNAL_SERVICE = Preset(
     {
         "input": "flow",
         # An FTP server calls back from port 20 to a port that is no service.
-        "where": f"{INBOUND} AND {SERVED} AND sport <> 20 AND coalesce(service, '') <> 'ftp-data'",
+        "where": f"{INBOUND} AND {SERVED} AND coalesce(sport, 0) <> 20 AND coalesce(service, '') <> 'ftp-data'",
         "key": {"host": "daddr", "port": "dport", "proto": "proto"},
         "reduce": {
             "sessions": "count",
@@ -298,7 +298,7 @@ _DATA_VOLUME_OUT = Preset(
         "where": OUTBOUND,
         "key": {"host": "saddr"},
         # An hour of video by telephone sends about 1 GB.
-        "observe": "sbytes",
+        "observe": "coalesce(sbytes, orig_bytes)",
         "reduce": {
             "bytes": "sum",
             "peers": {"hll_unique": "daddr", "error": 0.03},
