@@ -37,9 +37,10 @@ class Observed:
         )
 
     def new_parts(self, first: np.ndarray) -> pa.Table:
-        """Return the parts of these rows as text."""
+        """Return the parts of these rows: whole numbers as they are, all else as text."""
         picked = pa.array(first)
-        return pa.table({name: texts(part.take(picked)) for name, part in self.parts.items()})
+        taken = {name: part.take(picked) for name, part in self.parts.items()}
+        return pa.table({name: each if pa.types.is_integer(each.type) else texts(each) for name, each in taken.items()})
 
 
 class Stream:

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.detectors.summary.accumulator import Accumulator, Values, accumulators
+from tocsin.detectors.summary.columns import texts
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.index import KeyIndex
@@ -68,7 +69,7 @@ class KeyTable:
         return slots, first
 
     def add_parts(self, parts: pa.Table) -> None:
-        """Take the parts of new keys, in the order of their slots: columns of text by part name."""
+        """Take the parts of new keys, in the order of their slots: columns of text or of whole numbers by part name."""
         if parts.num_columns:
             self._parts.append(parts)
             self._parts_bytes += parts.nbytes
@@ -122,10 +123,11 @@ class KeyTable:
         if not self.summary.key_parts:
             return pa.table({})
         if len(self._parts) > 1:
-            self._parts = [pa.concat_tables(self._parts).combine_chunks()]
+            self._parts = [pa.concat_tables(map(_as_text, self._parts)).combine_chunks()]
+            self._parts_bytes = self._parts[0].nbytes
         if not self._parts:
             return pa.table({name: pa.array([], pa.string()) for name in self.summary.key_parts})
-        return self._parts[0].take(pa.array(slots))
+        return _as_text(self._parts[0].take(pa.array(slots)))
 
     def results(self, slots: np.ndarray) -> pa.Table:
         """Return parts, results of every reducer by name, begin and end (timestamps) and records, a row a key."""
@@ -172,6 +174,10 @@ class KeyTable:
 
     def _reducer_names(self) -> list[str]:
         return [reducer.name for reducer in self.summary.reducers]
+
+
+def _as_text(parts: pa.Table) -> pa.Table:
+    return pa.table({name: texts(parts.column(name)) for name in parts.column_names})
 
 
 def _numpy(table: pa.Table, name: str) -> np.ndarray:
