@@ -237,6 +237,15 @@ def test_a_stream_that_goes_on_needs_no_second_header(tmp_path):
         assert found[-1].ordinals[-1] == {1: 10, 2: 11, 4: 21}[expected[-1]]
 
 
+def test_an_input_that_fails_is_told_and_the_others_go_on(tmp_path, log, monkeypatch):
+    log.write_text(zeek_log(3))
+    monkeypatch.setattr("tocsin.jobs.pipes.os.dup", lambda _: os.open(tmp_path, os.O_RDONLY))
+    reader = inputs("-", log)
+    assert names(reader) == uids(range(3))
+    assert reader.report()[0].error == "-: Is a directory"
+    reader.close()
+
+
 def test_captures_and_tables_are_not_read_from_a_pipe(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)

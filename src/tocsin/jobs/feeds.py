@@ -98,6 +98,9 @@ class Feed:
         except InputError as error:
             batch = None
             self.ended, self.tally.error = True, str(error)
+        except OSError as error:
+            batch = None
+            self.ended, self.tally.error = True, f"{self.path}: {error.strerror or error}"
         self.dry = batch is None
         if batch is not None:
             self._note(batch)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from tocsin.clock import Clock
-from tocsin.errors import InputError
 from tocsin.jobs.feeds import Feed
 from tocsin.source import Batch
 from tocsin.sources.blocks import Unpacker, live_blocks, unpacker_for
@@ -75,10 +74,7 @@ class PipeFeed(Feed):
         if str(self.path) == "-":
             self.fd = os.dup(0)
         else:
-            try:
-                self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
-            except OSError as error:
-                raise InputError(f"{self.path}: {error.strerror or error}") from error
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         with suppress(ImportError, AttributeError, OSError):  # a wider pipe, where the system has them
             import fcntl
 
