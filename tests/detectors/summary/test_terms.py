@@ -167,6 +167,20 @@ INJECTIONS = [
     *("1 and 1=(select count(*) from tablenames)", "1'||(SELECT 1 FROM dual)||'", "(SELECT 1234 FROM DUAL)"),
     *("1 RLIKE (SELECT (CASE WHEN (1=1) THEN 1 ELSE 0x28 END))", "1'/*!50000union*//*!50000select*/1,2"),
     *("1 AND (SELECT CHAR_LENGTH(USER()))>0", "%ff' or '1'='1", "1 AND ORD(MID((SELECT 1),1,1))>64"),
+    *(
+        "1' RLIKE SLEEP(5)",
+        "1' and substring(version(),1,1)='5",
+        "1' or username like '%25admin%25",
+        "1'%09xOr%09'8'='8",
+    ),
+    *(
+        "1%0bAND(SELECT%0b1%20FROM%20t)",
+        "1 union all%23note%0a%23more%0aselect 1",
+        "'%2bcast(name as int)%2b'",
+        "'+7+'0",
+    ),
+    *("1 OR 2+1-1-1=1", "1 and user=0--", "1;create table t(a int)", "1);insert into t values(1)", "1%25' and '%25'='"),
+    *("1 procedure analyse()", "1' AND EXP(~(SELECT 1))", "1' and length(database())>5"),
 ]
 
 
@@ -183,6 +197,14 @@ HARMLESS = [
     *("'The Who' and friends in concert", "price<5 and price>3", "order by 10", "drop table lamps", "中文"),
     *("Price gt 5 and Name eq 'x'", "startswith(Name,'a') and Age eq 3", 'project = "A" AND status = "Open"'),
     *("SELECT Name FROM Account WHERE Id='5'", "select * from weather where id in (select id from places)"),
+    *(
+        "Name eq 'x' and length(City) gt 5",
+        "callback='+location.pathname+'&x",
+        "sheet 2 AND 3 FLR",
+        "soviet+union&sort=up",
+    ),
+    *('status="Open" AND created >= startOfDay()', "a=1;select0=true", "((smith)<in>metadata)+<and>+(5<in>number)"),
+    *('SELECT a FROM "b" WHERE ("t" = \'k\' AND "s" =~ /^(x|y)$/) AND time >= 5ms GROUP BY time(1s);SELECT c FROM d',),
     *("file (1) and file (2)", "users' group and meetup is on", "5 and 10 = price", "%zz", "100%", ""),
 ]
 

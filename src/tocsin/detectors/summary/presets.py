@@ -8,6 +8,7 @@ threshold is weighed against stands beside it.
 from dataclasses import dataclass
 from typing import Any
 
+from tocsin.detectors.summary.injection import INJECTED
 from tocsin.detectors.summary.terms import (
     BELOW,
     CALLED,
@@ -20,8 +21,6 @@ from tocsin.detectors.summary.terms import (
     LABELLED,
     OUTBOUND,
     SERVED,
-    SQLI,
-    URI,
 )
 
 
@@ -35,7 +34,6 @@ class Preset:
 
 
 _ICMP = "proto IN ('icmp', 'icmp6', 'ipv6-icmp')"
-_INJECTED = "regexp_matches({}, '{}')".format(URI, SQLI.replace("'", "''"))
 
 _SSH_GUESSING = Preset(
     "hosts whose SSH logins failed in 30 connections within 30 minutes",
@@ -83,7 +81,7 @@ _FTP_GUESSING = Preset(
 def _injection(host: str, other: str, others: str, title: str) -> dict[str, Any]:
     return {
         "input": "zeek.http",
-        "where": _INJECTED,
+        "where": INJECTED,
         "key": {"host": host},
         "reduce": {
             "requests": "count",
