@@ -12,7 +12,8 @@ from tocsin.settings import IngestSettings
 from tocsin.source import SOURCES, Source, load_source
 from tocsin.sources.blocks import Stream
 from tocsin.sources.csv import CsvSource
-from tocsin.sources.lines import column_names, first_line
+from tocsin.sources.delimited import column_names
+from tocsin.sources.lines import first_line
 
 HEAD_BYTES = 64 << 10
 _SUFFIXES = (".log", ".labeled", ".json", ".binetflow", ".csv", ".parquet", ".pcap", ".pcapng", ".cap")

@@ -10,6 +10,7 @@ from tocsin.records.flow import MANDATORY
 from tocsin.records.maps import ARGUS, ARGUS_TYPES, kept
 from tocsin.records.rows import Rows
 from tocsin.sources.blocks import Block
+from tocsin.sources.delimited import missing, read_table, without_header
 from tocsin.sources.lines import (
     NOTHING,
     LineSource,
@@ -17,12 +18,9 @@ from tocsin.sources.lines import (
     Piece,
     Titled,
     first_line,
-    missing,
     parsed_piece,
-    read_table,
     rejections,
     take,
-    without_header,
 )
 
 _THEIRS = {field.name: theirs for theirs, field in ARGUS.items() if field.name in MANDATORY}

@@ -14,6 +14,7 @@ from tocsin.records.maps import canonical, kept
 from tocsin.records.rows import Rows
 from tocsin.records.typed import typed
 from tocsin.sources.blocks import BLOCK_BYTES, Block
+from tocsin.sources.delimited import column_names, missing, read_table, without_header
 from tocsin.sources.kinds import Kinds
 from tocsin.sources.lines import (
     NOTHING,
@@ -21,14 +22,10 @@ from tocsin.sources.lines import (
     Parsed,
     Piece,
     Titled,
-    column_names,
     first_line,
-    missing,
     parsed_piece,
-    read_table,
     rejections,
     take,
-    without_header,
 )
 
 

@@ -14,6 +14,7 @@ from tocsin.records.logs import LogRows
 from tocsin.records.maps import ZEEK_CONN, kept
 from tocsin.records.rows import Rows
 from tocsin.sources.blocks import Block
+from tocsin.sources.delimited import missing, read_table
 from tocsin.sources.jsonlines import json_object
 from tocsin.sources.kinds import json_origin, zeek_log
 from tocsin.sources.lines import (
@@ -24,9 +25,7 @@ from tocsin.sources.lines import (
     Taken,
     Titled,
     first_line,
-    missing,
     parsed_piece,
-    read_table,
     take,
 )
 from tocsin.sources.mixed import json_header, parse_json
