@@ -131,7 +131,7 @@ class Child:
 
     def restart(self, why: str) -> None:
         """End the process and start another, which goes on where it was; after too many failures it is lost."""
-        self._end()
+        self.end()
         self._failures += 1
         if self._failures > RESTARTS:
             log.error("%s is given up after %s restarts: %s", self, RESTARTS, why)
@@ -143,13 +143,11 @@ class Child:
         for frame in self.story:
             self.link.put(frame)
 
-    def close(self, grace_s: float) -> None:
-        """End the process: it sees the closed socket and goes, or is killed."""
+    def end(self) -> None:
+        """End the process at once: it holds nothing that must be put away."""
         self.link.close()
-        try:
-            self.process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            self._end()
+        self.process.kill()
+        self.process.wait()
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair()
@@ -162,11 +160,6 @@ class Child:
         self.link.put(self._start)
         self._recalled = 0
         self.heard()
-
-    def _end(self) -> None:
-        self.link.close()
-        self.process.kill()
-        self.process.wait()
 
     def _take_answer(self, frame: Frame) -> None:
         self.answered = number = frame.head["answer"]

@@ -15,9 +15,6 @@ from tocsin.cluster.wire import Frame, FrameError, frame, pack, unpack_output
 from tocsin.detectors.summary.messages import Hint, Output
 from tocsin.errors import TocsinError
 
-GRACE_S = 2.0
-"""How long processes that are told to end may take."""
-
 STEP_S = 0.05
 TICK_S = 1.0
 """How often mergers look whether they have waited long enough for a worker that was given up."""
@@ -47,6 +44,7 @@ class Crew:
         self._patience_s, self._flight_bytes, self._now = patience_s, flight_bytes, now
         self._ticked_s = now()
         self._dealt = 0
+        self._hears_workers = True
         self._awaited: dict[tuple[Child, int], Frame | None] = {}
         self._error: TocsinError | None = None
         self._selector = selectors.DefaultSelector()
@@ -90,6 +88,20 @@ class Crew:
             answers = {each[0]: self._awaited.pop(each) for each in wanted}
         return {child: answer for child, answer in answers.items() if answer is not None}
 
+    def states(self) -> dict[Child, Frame]:
+        """Return the states of all that are not lost, such that nothing is on its way from a worker to a merger.
+
+        Workers answer first, and are not heard until the mergers, which have then got all from before, have answered
+        too. `output` is what came out of just these states, with the hints that the workers' states do not know of.
+        """
+        self.output.hints.clear()
+        found = self.ask(self.workers, frame({"do": "state"}))
+        self._hears_workers = False
+        try:
+            return found | self.ask(self.mergers, frame({"do": "state"}))
+        finally:
+            self._hears_workers = True
+
     def settle(self) -> None:
         """Wait until everything that follows from what was given is here; go without those that are lost."""
         while any(worker.owes for worker in self.workers):
@@ -102,7 +114,8 @@ class Crew:
 
     def turn(self, timeout_s: float = 0.0) -> None:
         """Write, read and look after everybody once; wait so long at most for something to do."""
-        if self._now() - self._ticked_s >= TICK_S and any(worker.is_lost for worker in self.workers):
+        is_due = self._hears_workers and self._now() - self._ticked_s >= TICK_S
+        if is_due and any(worker.is_lost for worker in self.workers):
             self._tick(0.0)
         self._choose()
         for key, events in self._selector.select(timeout_s):
@@ -123,20 +136,17 @@ class Crew:
 
     def close(self) -> None:
         """End all processes."""
-        until = self._now() + GRACE_S
         for child in self.all:
-            child.link.close()
-        for child in self.all:
-            child.close(max(0.0, until - self._now()))
+            child.end()
         self._selector.close()
 
     def _choose(self) -> None:
         """Choose whom to hear: of workers nobody while a merger has enough to do."""
-        is_full = any(merger.in_flight >= self._flight_bytes for merger in self.mergers)
+        hears = self._hears_workers and all(merger.in_flight < self._flight_bytes for merger in self.mergers)
         for child in self.all:
             if child.is_lost:
                 continue
-            is_heard = not is_full or child in self.mergers
+            is_heard = hears or child in self.mergers
             if not is_heard:
                 child.heard()
             events = (selectors.EVENT_READ if is_heard else 0) | (selectors.EVENT_WRITE if child.link.is_waiting else 0)

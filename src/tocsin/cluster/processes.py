@@ -116,6 +116,7 @@ class ProcessEngine(Engine):
     def value(self, summary: str, key: dict[str, Any]) -> list[dict[str, Any]]:
         """Return what a key has in each open window."""
         check_key(self.summaries, summary, key)
+        self._tell_all()
         answers = self._crew.ask(self._crew.workers, frame({"do": "value", "summary": summary, "key": plain(key)}))
         found = [answer.part(name) for answer in answers.values() for name in answer.parts]
         question = frame({"do": "value"}, {str(number): each for number, each in enumerate(found)})
@@ -127,18 +128,12 @@ class ProcessEngine(Engine):
         return self._to_the_end(frame({"do": "finish"}))
 
     def state(self) -> bytes:
-        """Return the states of all processes.
+        """Return the states of all processes, which fit together, and what came out and was not returned yet.
 
-        They fit together although they are not of one moment. Workers answer first; what they sent before has then gone
-        to the mergers, which answer next, so nothing is on its way between the two. Hints that mergers sent meanwhile
-        are kept beside. What workers sent after their answers they will, from that state on, send again, and what comes
-        twice changes nothing. Of a worker that was given up there is its last checkpoint and what it was given since.
+        Of a worker that was given up there is its last checkpoint and what it was given since.
         """
         self._tell_all()
-        self._crew.output.hints.clear()
-        answers = self._crew.ask(self._crew.workers, frame({"do": "state"}))
-        answers |= self._crew.ask(self._crew.mergers, frame({"do": "state"}))
-        stories = {child: [answer.with_head(do="restore")] for child, answer in answers.items()}
+        stories = {child: [answer.with_head(do="restore")] for child, answer in self._crew.states().items()}
         stories |= {child: child.story for child in self._crew.workers if child.is_lost}
         parts = {
             f"{child}/{number}": to_bytes(each) for child, story in stories.items() for number, each in enumerate(story)
@@ -157,11 +152,12 @@ class ProcessEngine(Engine):
             pending = unpack_output(from_bytes(kept.part("output")))
         except FrameError as error:
             raise ModelError(f"this is no state of summaries, or it is damaged: {error}") from error
+        self._watermark_us, self._delayed = kept.head["watermark_us"], Counter(kept.head["delayed"])
+        self._crew.take(Output(pending.crossings, pending.results))
         for child, story in stories.items():
             for each in story:
                 self._crew.ask([child], each)
-        self._watermark_us, self._delayed = kept.head["watermark_us"], Counter(kept.head["delayed"])
-        self._crew.take(pending)
+        self._crew.take(Output(hints=pending.hints))
 
     def status(self) -> list[SummaryStatus]:
         """Return what all workers together hold of each summary; a key that two workers hold counts twice."""
