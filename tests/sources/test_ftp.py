@@ -42,6 +42,29 @@ def capture(path, frames, *, order="<", link=1, nano=False):
     return path
 
 
+def option(order, code, value):
+    return struct.pack(order + "HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
+
+
+def block(order, kind, body):
+    body += b"\0" * (-len(body) % 4)
+    length = struct.pack(order + "I", 12 + len(body))
+    return struct.pack(order + "I", kind) + length + body + length
+
+
+def next_generation(path, frames, *, order="<", resolution=b"", ticks=10**6):
+    """Write a pcapng capture with a name, a resolution and a block of another kind, a frame a second."""
+    data = block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    options = option(order, 2, b"eth0") + (option(order, 9, resolution) if resolution else b"") + option(order, 0, b"")
+    data += block(order, 1, struct.pack(order + "HHI", 1, 0, 0) + options) + block(order, 5, b"\0" * 12)
+    for number, frame in enumerate(frames):
+        time = (1000 + number) * ticks + 5 * ticks // 10**6
+        ends = struct.pack(order + "IIIII", 0, time >> 32, time & 0xFFFFFFFF, len(frame), len(frame))
+        data += block(order, 6, ends + frame)
+    path.write_bytes(data)
+    return path
+
+
 class Talk:
     """A connection whose both sides say lines by turns."""
 
@@ -98,6 +121,24 @@ def test_byte_orders_and_resolutions(tmp_path, form):
     records = read(capture(tmp_path / "a.pcap", map(ethernet, login().packets), **form))
     assert replies(records) == LOGIN
     assert records[0]["ts"] == 1_004_000_005
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"order": ">"}, {"resolution": b"\x09", "ticks": 10**9}, {"resolution": b"\x94", "ticks": 2**20}],
+    ids=str,
+)
+def test_next_generation_captures(tmp_path, form):
+    records = read(next_generation(tmp_path / "a.pcapng", map(ethernet, login().packets), **form))
+    assert replies(records) == LOGIN
+    assert abs(records[0]["ts"] - 1_004_000_005) <= 1
+
+
+def test_a_second_section_begins_anew(tmp_path):
+    first = next_generation(tmp_path / "a", map(ethernet, login().packets)).read_bytes()
+    again = next_generation(tmp_path / "b", map(ethernet, login(Talk(seq=50)).packets), order=">").read_bytes()
+    (tmp_path / "c").write_bytes(first + again)
+    assert replies(read(tmp_path / "c")) == LOGIN * 2
 
 
 @pytest.mark.parametrize(
@@ -188,7 +229,7 @@ def test_fragments_and_other_protocols_are_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"\xd4\xc3\xb2\xa1", b"\x0a\x0d\x0d\x0a" + b"\0" * 60, b"text " * 99], ids=len)
-def test_what_is_no_classic_capture_has_no_segments(tmp_path, data):
+def test_what_is_no_capture_has_no_segments(tmp_path, data):
     (tmp_path / "a.pcap").write_bytes(data)
     assert list(tcp_segments(tmp_path / "a.pcap")) == []
 
@@ -203,13 +244,14 @@ def test_a_damaged_capture_gives_what_comes_before_the_damage(tmp_path):
 
 def test_noise_in_a_capture_ends_in_nothing_worse(tmp_path):
     chance = random.Random(1)
-    whole = capture(tmp_path / "a.pcap", map(ethernet, login(size=5).packets)).read_bytes()
-    for _ in range(300):
-        noisy = bytearray(whole)
-        for _ in range(8):
-            noisy[chance.randrange(24, len(noisy))] = chance.randrange(256)
-        (tmp_path / "a.pcap").write_bytes(bytes(noisy))
-        read(tmp_path / "a.pcap")
+    for write in (capture, next_generation):
+        whole = write(tmp_path / "a.pcap", map(ethernet, login(size=5).packets)).read_bytes()
+        for _ in range(300):
+            noisy = bytearray(whole)
+            for _ in range(8):
+                noisy[chance.randrange(24, len(noisy))] = chance.randrange(256)
+            (tmp_path / "a.pcap").write_bytes(bytes(noisy[: chance.randrange(100, 2 * len(noisy))]))
+            read(tmp_path / "a.pcap")
 
 
 def test_memory_is_bounded(tmp_path):

@@ -1,21 +1,15 @@
-"""The TCP segments in a classic capture file, and their payload put in order.
+"""The TCP segments in a capture, and their payload put in order.
 
-Specification: pcap (IETF draft-ietf-opsawg-pcap) and its link types 0, 1, 12, 14, 101, 108, 113, 228, 229 and 276;
-RFC 791, 8200, 9293. Fragments are left out, and so is what a damaged record leaves of a file.
+Specification: RFC 791, 8200, 9293; link types 0, 1, 12, 14, 101, 108, 113, 228, 229 and 276 of
+https://www.tcpdump.org/linktypes.html. Fragments are left out.
 """
 
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-_MAGICS = {
-    b"\xd4\xc3\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\xc3\xd4": (">", 1),
-    b"\x4d\x3c\xb2\xa1": ("<", 1000),
-    b"\xa1\xb2\x3c\x4d": (">", 1000),
-}
-"""Byte order, and how many parts of a microsecond the second half of a time counts."""
+from tocsin.sources.frames import frames
 
 _ETHERNET = 1
 _OFFSETS = {0: 4, 12: 0, 14: 0, 101: 0, 108: 4, 113: 16, 228: 0, 229: 0, 276: 20}
@@ -27,7 +21,6 @@ _EXTENSIONS = (0, 43, 60)
 """IPv6 extension headers that are passed over: hop-by-hop, routing, destination options."""
 
 _TCP = 6
-_LARGEST_RECORD = 1 << 20
 _MODULUS = 1 << 32
 _HELD_BYTES = 1 << 16
 
@@ -48,29 +41,11 @@ class Segment(NamedTuple):
 
 
 def tcp_segments(path: Path) -> Iterator[Segment]:
-    """Yield the TCP segments of a capture in their order; none of a file that is no classic capture."""
-    with path.open("rb") as file:
-        header = file.read(24)
-        if len(header) < 24 or header[:4] not in _MAGICS:
-            return
-        order, parts = _MAGICS[header[:4]]
-        link = struct.unpack_from(order + "I", header, 20)[0] & 0xFFFF
-        for time_us, frame in _frames(file, struct.Struct(order + "IIII"), parts):
-            start = _ip_start(frame, link)
-            if start is not None and (segment := _segment(time_us, frame, start)) is not None:
-                yield segment
-
-
-def _frames(file: BinaryIO, record: struct.Struct, parts: int) -> Iterator[tuple[int, bytes]]:
-    """Yield time and bytes of each record, up to the first that cannot be one."""
-    while len(header := file.read(16)) == 16:
-        seconds, fraction, captured, _ = record.unpack(header)
-        if captured > _LARGEST_RECORD:
-            return
-        frame = file.read(captured)
-        if len(frame) < captured:
-            return
-        yield seconds * 1_000_000 + fraction // parts, frame
+    """Yield the TCP segments of a capture in their order; none of a file that is no capture."""
+    for time_us, link, frame in frames(path):
+        start = _ip_start(frame, link)
+        if start is not None and (segment := _segment(time_us, frame, start)) is not None:
+            yield segment
 
 
 def _ip_start(frame: bytes, link: int) -> int | None:
