@@ -4,7 +4,7 @@ import glob
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,24 +47,30 @@ def build_watch(app: App, wanted: Wanted, show: Callable[[Finding], None]) -> Wa
     """
     entries = chosen(app, wanted.names, wanted.presets)
     summaries = {each.name: each for each in build(entries)}
-    workers = wanted.workers or app.settings.watch.workers
-    control = _control(app, wanted)
-    keeper = _keeper(app, wanted, list(summaries.values()), workers)
-    kept = (keeper.load() if keeper and not wanted.fresh else None) or Kept({})
+    listed, workers = list(summaries.values()), wanted.workers or app.settings.watch.workers
     verdict = app.verdict if not wanted.no_store else _verdict_apart(app)
-    delivery = Delivery(verdict, {} if wanted.no_store else _result_sinks(app, entries))
-    file = open_results(wanted.results, list(summaries.values()), kept.results_bytes) if wanted.results else None
-    watch = Watch(
-        _records(app, wanted, summaries, kept.positions or None),
-        lambda origin_us: _engine(app, list(summaries.values()), workers, origin_us),
-        summaries,
-        alarm=Alarm(summaries, verdict, Cutoffs.of(app.settings.verdict), show, delivery.findings),
-        results=Results(Epochs(summaries, min(workers, MERGERS), kept.shares), delivery, file),
-        clock=app.clock,
-        keeper=keeper,
-        control=control,
-    )
-    watch.resume(kept)
+    with ExitStack() as opened:
+        if control := _control(app, wanted):
+            opened.callback(control.close)
+        keeper = _keeper(app, wanted, listed, workers)
+        kept = (keeper.load() if keeper and not wanted.fresh else None) or Kept({})
+        delivery = Delivery(verdict, {} if wanted.no_store else _result_sinks(app, entries))
+        opened.callback(delivery.close)
+        file = open_results(wanted.results, listed, kept.results_bytes) if wanted.results else None
+        watch = Watch(
+            _records(app, wanted, summaries, kept.positions or None),
+            lambda origin_us: _engine(app, listed, workers, origin_us),
+            summaries,
+            alarm=Alarm(summaries, verdict, Cutoffs.of(app.settings.verdict), show, delivery.findings),
+            results=Results(Epochs(summaries, min(workers, MERGERS), kept.shares), delivery, file),
+            clock=app.clock,
+            keeper=keeper,
+            control=control,
+        )
+        opened.pop_all()
+        opened.callback(watch.close)
+        watch.resume(kept)
+        opened.pop_all()
     return watch
 
 

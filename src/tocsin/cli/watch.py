@@ -104,6 +104,8 @@ def run(app: App, paths: tuple[str, ...], *, as_json: bool, **options: Any) -> "
     from tocsin.app_watch import build_watch
     from tocsin.jobs.watch import Wanted
 
+    if not (app.settings.summaries or options["presets"]):
+        click.echo("No summaries are set up: every shipped summary with a threshold runs.", err=True)
     found: dict[str, Finding] = {}
     stop = threading.Event()
     quiet = as_json or options.get("follow", False) or not sys.stdout.isatty()

@@ -1,12 +1,13 @@
 """Crossings become findings: proposed to the verdict, shown at once, delivered beside the work."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.findings import candidate
 from tocsin.detectors.summary.messages import Crossing
-from tocsin.records.finding import Finding
+from tocsin.records.finding import Candidate, Finding, finding_id
 from tocsin.verdict.severity import Cutoffs
 from tocsin.verdict.verdict import Verdict
 
@@ -28,15 +29,31 @@ class Alarm:
     suppressed: int = 0
 
     def take(self, crossings: Sequence[Crossing]) -> None:
-        """Have crossings judged. Raises LedgerError."""
-        if not crossings:
-            return
+        """Have crossings judged, those of one finding one after the other. Raises LedgerError."""
         least = (self.cutoffs.low, self.cutoffs.medium, self.cutoffs.high, self.cutoffs.critical)
         proposed = [candidate(self.summaries[each.summary], each, least) for each in crossings]
+        for each in _rounds(proposed):
+            self._judge(each)
+        if proposed:
+            self.told()
+
+    def _judge(self, proposed: list[Candidate]) -> None:
         judged = self.verdict.judge(proposed, deliver=False)
         for finding in judged.findings:
             self.show(finding)
         self.new += judged.new
         self.below += judged.below
         self.suppressed += judged.suppressed
-        self.told()
+
+
+def _rounds(proposed: Iterable[Candidate]) -> list[list[Candidate]]:
+    """Split candidates so that those of one finding are in different lists, in order."""
+    rounds: list[list[Candidate]] = []
+    seen: Counter[str] = Counter()
+    for each in proposed:
+        subject = finding_id("", each)
+        if seen[subject] == len(rounds):
+            rounds.append([])
+        rounds[seen[subject]].append(each)
+        seen[subject] += 1
+    return rounds

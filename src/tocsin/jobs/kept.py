@@ -49,17 +49,19 @@ class Keeper:
         self._every_s, self._clock = every_s, clock
         self._next_s = clock.monotonic() + every_s
         self._soon_s = clock.monotonic()
-        self._ended = 0
+        self._records = self._ended = 0
 
     def load(self) -> Kept | None:
         """Return what was kept, if anything was. Raises ModelError, StoreError."""
         found = load(self._store, self.path, settings=self._settings)
         return None if found is None else self._unpacked(found)
 
-    def is_due(self, ended: int) -> bool:
-        """Tell whether it is time; ended: epochs so far."""
+    def is_due(self, records: int, ended: int) -> bool:
+        """Tell whether it is time, and there is news; records, ended: records and epochs so far."""
         now = self._clock.monotonic()
-        return now >= self._next_s or (ended > self._ended and now >= self._soon_s)
+        if ended > self._ended:
+            return now >= self._soon_s
+        return records > self._records and now >= self._next_s
 
     def keep(self, kept: Kept, ended: int) -> None:
         """Keep a watch in place of what was kept before. Raises StoreError."""
@@ -68,7 +70,7 @@ class Keeper:
         done = self._clock.monotonic()
         pause = (done - begun) / MOST_SHARE
         self._next_s, self._soon_s = done + max(self._every_s, pause), done + max(SOON_S, pause)
-        self._ended = ended
+        self._records, self._ended = kept.records, ended
 
     def _packed(self, kept: Kept) -> Checkpoint:
         parts: dict[str, Any] = {

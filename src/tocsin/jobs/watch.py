@@ -215,7 +215,7 @@ class Watch:
                 break
             self._serve()
             self._look(LOOK_S)
-            if self._keeper and self._keeper.is_due(self._results.ended):
+            if self._keeper and self._keeper.is_due(self._records, self._results.ended):
                 self._keep()
         return self._end()
 
