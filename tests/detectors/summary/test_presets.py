@@ -388,6 +388,7 @@ def test_a_preset_is_what_a_user_could_write(name):
     written = yaml.safe_load(yaml.safe_dump({"name": name, **preset.settings}, sort_keys=False))
     (of_user,) = build([SummarySettings(**written)])
     assert of_user == summary_of(name)
+    assert not {"info", "low"} & set(of_user.severities), "would not be kept: verdict.min_severity is medium"
     assert preset.help
     assert preset.needs
     assert "\n" not in preset.help + preset.needs
