@@ -62,7 +62,8 @@ def test_short_forms():
         {"threshold": {"at": [3]}},
         {"threshold": {"of": "a", "at": [3, 3]}},
         {"threshold": {"sql": "a > 3", "of": "a", "at": [3]}},
-        {"inputs": [{"input": "flow"}], "where": "true"},
+        {"inputs": [{"input": "flow"}], "input": "event"},
+        {"inputs": [{"input": "flow"}], "reduce": {"n": "count"}},
         {"severity": "bad"},
         {"severity": ["low", "bad"]},
         {"max_keys": 0},
@@ -79,6 +80,14 @@ def test_what_is_written_reads_as_the_same_again():
     entry = SummarySettings(name="a", epoch="manual", lateness="1m", new_for="1d", threshold={"of": "a", "at": [3]})
     assert SummarySettings(**entry.model_dump()) == entry
     assert Settings(summaries=[entry.model_dump(mode="json")]).summaries == [entry]
+
+
+def test_inputs_have_what_stands_beside_them_unless_they_say_it():
+    entry = SummarySettings(input="flow", key={"host": "saddr"}, inputs=[{"where": "a"}, {"input": "event"}])
+    assert [(each.input, each.where, each.key) for each in entry.inputs] == [
+        ("flow", "a", {"host": "saddr"}),
+        ("event", "", {"host": "saddr"}),
+    ]
 
 
 def test_keys_go_before_the_presets():

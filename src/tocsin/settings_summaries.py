@@ -119,7 +119,9 @@ class _Named(Section):
 class SummarySettings(SummaryInputSettings, _Named):
     """What is counted a key, and when it is too much. docs/summaries.md tells more."""
 
-    inputs: list[SummaryInputSettings] = setting([], "several streams, instead of input, where, key, … here")
+    inputs: list[SummaryInputSettings] = setting(
+        [], "several streams; input, where, key, observe and time here are for those that do not say"
+    )
     epoch: Epoch | None = setting(None, "length of a window")
     every: Duration | None = setting(None, "sliding: a window begins so often; must divide epoch")
     origin: Literal["clock", "first"] = setting("clock", "windows begin at round times, or at the first record's")
@@ -138,10 +140,16 @@ class SummarySettings(SummaryInputSettings, _Named):
     results: list[SinkSettings] = setting([], "where each key's results go when a window ends")
 
     @model_validator(mode="after")
-    def _one_way(self) -> "SummarySettings":
-        both = [name for name in SummaryInputSettings.model_fields if self.inputs and name in self.model_fields_set]
-        if both:
-            raise ValueError(f"inputs and {both[0]} are both set; write {both[0]} into each of the inputs")
+    def _inherited(self) -> "SummarySettings":
+        """Let inputs have what stands beside them, where they say nothing themselves."""
+        given = [name for name in SummaryInputSettings.model_fields if name in self.model_fields_set]
+        for name in given if self.inputs else ():
+            if name == "reduce" or all(name in each.model_fields_set for each in self.inputs):
+                raise ValueError(f"inputs and {name} are both set; write {name} into each of the inputs")
+        for each in self.inputs:
+            for name in given:
+                if name not in each.model_fields_set:
+                    setattr(each, name, getattr(self, name))
         return self
 
 

@@ -23,7 +23,7 @@ _TEXT = re.compile(r"'[^']*'")
 
 
 def candidate(summary: Summary, crossing: Crossing, cutoffs: Sequence[float]) -> Candidate:
-    """Return what a key's crossing proposes to the verdict; each key of each window is one finding.
+    """Return what a key's crossing proposes to the verdict; each key of each window (if not sliding) is one finding.
 
     cutoffs: (4,) least scores of low, medium, high and critical, ascending, 0 to 100.
     """
@@ -111,8 +111,13 @@ def _entity(summary: Summary, crossing: Crossing) -> str:
 
 
 def _about(summary: Summary, crossing: Crossing) -> str:
-    """Name summary, window and the rest of the key."""
-    window = rfc3339(_EPOCH + timedelta(microseconds=crossing.window))
+    """Name summary, window and the rest of the key.
+
+    Of sliding windows those that begin within one length of a window are told together: what one attack does in
+    several of them is one finding, two at most.
+    """
+    length = summary.window_us if summary.step_us < summary.window_us else 1
+    window = rfc3339(_EPOCH + timedelta(microseconds=crossing.window // length * length))
     rest = {part: value for part, value in crossing.key.items() if part != summary.entity or value in (None, "-", "")}
     return f"{summary.name} {window}" + (f" {json.dumps(rest, ensure_ascii=False, default=str)}" if rest else "")
 
