@@ -144,9 +144,9 @@ def test_validate_builds_the_summaries():
     assert run("validate").stderr == (
         "tocsin: tocsin.yaml:5: summaries.1.threshold: 'router' is no key part and no result; did you mean 'routers'?\n"
     )
-    Path("tocsin.yaml").write_text("store: ./d\nsummaries: [{preset: traceroute}]\n")
+    Path("tocsin.yaml").write_text("store: ./d\nsummaries: [{preset: traceroute, severity: low}]\n")
     (note,) = json.loads(output("validate", "--json"))["notes"]
-    assert note == "summary traceroute: findings of severity info are not kept, as verdict.min_severity is medium"
+    assert note == "summary traceroute: findings of severity low are not kept, as verdict.min_severity is medium"
     Path("tocsin.yaml").write_text(
         "store: ./d\nsummaries: [{preset: ssh-guessing, where: auth_sucess = false, key: {host: id.orgi_h}}]\n"
     )
