@@ -2,21 +2,26 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.findings import candidate
 from tocsin.detectors.summary.messages import Crossing
+from tocsin.jobs.recent import Recent
 from tocsin.records.finding import Candidate, Finding, finding_id
 from tocsin.verdict.severity import Cutoffs
 from tocsin.verdict.verdict import Verdict
+
+REMEMBERED = 100_000
+"""Findings of which it is known what was shown."""
 
 
 @dataclass
 class Alarm:
     """Takes crossings. show: is given each finding as it is now, once more when it passes a further level.
 
-    told: is called when findings may wait for delivery. new, below, suppressed: what became of the candidates.
+    told: is called when findings may wait for delivery. recent: is given the records, to show those behind what only
+    the end of a window tells. new, below, suppressed: what became of the candidates.
     """
 
     summaries: Mapping[str, Summary]
@@ -24,14 +29,19 @@ class Alarm:
     cutoffs: Cutoffs
     show: Callable[[Finding], None]
     told: Callable[[], None]
+    recent: Recent = field(init=False)
     new: int = 0
     below: int = 0
     suppressed: int = 0
+    _shown: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.recent = Recent(self.summaries)
 
     def take(self, crossings: Sequence[Crossing]) -> None:
         """Have crossings judged, those of one finding one after the other. Raises LedgerError."""
         least = (self.cutoffs.low, self.cutoffs.medium, self.cutoffs.high, self.cutoffs.critical)
-        proposed = [candidate(self.summaries[each.summary], each, least) for each in crossings]
+        proposed = [candidate(self.summaries[each.summary], each, least) for each in self.recent.shown(crossings)]
         for each in _rounds(proposed):
             self._judge(each)
         if proposed:
@@ -40,10 +50,19 @@ class Alarm:
     def _judge(self, proposed: list[Candidate]) -> None:
         judged = self.verdict.judge(proposed, deliver=False)
         for finding in judged.findings:
-            self.show(finding)
+            self._show(finding)
         self.new += judged.new
         self.below += judged.below
         self.suppressed += judged.suppressed
+
+    def _show(self, finding: Finding) -> None:
+        """Show a finding that was not shown before, or has risen since."""
+        if finding.score <= self._shown.get(finding.id, -1.0):
+            return
+        self._shown[finding.id] = finding.score
+        if len(self._shown) > REMEMBERED:
+            del self._shown[next(iter(self._shown))]
+        self.show(finding)
 
 
 def _rounds(proposed: Iterable[Candidate]) -> list[list[Candidate]]:

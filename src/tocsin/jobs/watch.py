@@ -190,7 +190,7 @@ class Watch:
         self._origin_us = 0
         self._records = 0
         self._seen: list[dict[str, Any]] = []
-        self._seen_s = -LOOK_S
+        self._seen_s = clock.monotonic()
 
     def resume(self, kept: Kept) -> None:
         """Go on from what was kept. Raises ModelError when it is of other summaries or of another number of workers."""
@@ -270,6 +270,7 @@ class Watch:
             return
         engine = self._engine or self._begin(_first_time(read))
         self._records += read.table.num_rows
+        self._alarm.recent.add(read.kind, read.table)
         self._take(engine.observe(read.kind, read.table, read.ordinals))
 
     def _advance(self) -> None:
@@ -315,7 +316,7 @@ class Watch:
         self._results.finish()
         if self._results.file is not None:
             self._results.file.close()
-        self._seen_s = -LOOK_S
+        self._look(0.0)
         return self.tally()
 
     # What others ask
