@@ -167,7 +167,7 @@ def _raw(crossing: Crossing, named: list[str]) -> float:
 
 def _reasons(summary: Summary, crossing: Crossing, named: list[str]) -> list[Reason]:
     reasons = [
-        Reason(name, f"{plain(crossing.values.get(name))} seen", _expected(summary, crossing, name), 1 / len(named))
+        Reason(name, _seen(summary, crossing, name), _expected(summary, crossing, name), 1 / len(named))
         for name in named
     ]
     if summary.new_for_us:
@@ -175,6 +175,11 @@ def _reasons(summary: Summary, crossing: Crossing, named: list[str]) -> list[Rea
         reasons.append(Reason("key", seen, f"seen in the last {_span(summary.new_for_us)}", 0.0))
     others = [reducer.name for reducer in summary.reducers if reducer.name not in named]
     return reasons + [Reason(name, plain(crossing.values.get(name)), "-", 0.0) for name in others]
+
+
+def _seen(summary: Summary, crossing: Crossing, name: str) -> str:
+    seen = f"{plain(crossing.values.get(name))} seen"
+    return f"{seen}, past {plain(crossing.passed)}" if len(summary.levels) > 1 else seen
 
 
 def _expected(summary: Summary, crossing: Crossing, name: str) -> str:
