@@ -82,7 +82,7 @@ def test_findings_come_as_blocks_and_end_with_counts(run):
     assert result.exit_code == 0, result.output
     assert result.stdout.count("a tried") == 2
     assert "medium  a tried 30 in 2 s" in result.stdout
-    assert "total: 30 seen; expected under 20 in 1 min" in result.stdout
+    assert "total: 30 seen, past 20; expected under 20 in 1 min" in result.stdout
     assert "high  a tried 70 in 4 s" in result.stdout
     assert "5 records, 0 late, 0 set aside, 1 epochs ended, 1 new findings" in result.stderr
 

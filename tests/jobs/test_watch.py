@@ -154,7 +154,7 @@ def test_the_findings_are_in_the_ledger_and_come_once_more_with_a_further_level(
     assert (first.severity, second.severity) == ("high", "critical")
     (stored,) = app.ledger.findings()
     assert stored == second
-    assert stored.reasons[0].seen == "6 seen"
+    assert stored.reasons[0].seen == "6 seen, past 3, 6"
 
 
 def test_findings_below_the_least_severity_are_counted(app):
