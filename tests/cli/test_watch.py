@@ -257,18 +257,22 @@ def test_a_followed_log_is_watched_asked_and_ended(run, config, tmp_path):
 def test_killed_at_any_moment_it_goes_on_as_if_it_had_not_been(config, tmp_path, workers):
     rng = random.Random(workers)
     log = tmp_path / "log.ndjson"
-    pairs = [(f"h{rng.randrange(40)}", rng.randrange(4)) for _ in range(20_000)]
-    log.write_text(events(pairs, step_s=0.05))
+    lines = events([(f"h{rng.randrange(40)}", rng.randrange(4)) for _ in range(20_000)], step_s=0.05).splitlines(
+        keepends=True
+    )
     arguments = (log, "--results", "results.ndjson", "--workers", workers)
     kept = tmp_path / "store" / "default" / "watch" / "watch.checkpoint"
-    for _ in range(3 - workers):
+    for life in range(3 - workers):
+        with log.open("a") as more:
+            more.writelines(lines[life * 8000 : (life + 1) * 8000])
         before = kept.stat().st_mtime_ns if kept.exists() else 0
         watch = Process(config, *arguments, "--follow", out=subprocess.DEVNULL)
         try:
-            wait_until(lambda before=before: kept.exists() and kept.stat().st_mtime_ns != before, 20)
+            wait_until(lambda before=before: kept.exists() and kept.stat().st_mtime_ns != before)
             time.sleep(rng.random() * 0.3)
         finally:
             watch.end(signal.SIGKILL)
+    log.write_text("".join(lines))
     whole(config, *arguments)
     results = (tmp_path / "results.ndjson").read_text()
     found = stored(config)
