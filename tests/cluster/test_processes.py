@@ -154,6 +154,8 @@ def test_several_processes_find_what_one_does(engine: ProcessEngine, hours: Iter
     assert counted["records"] == BATCHES * ROWS
     assert counted["late"] == counted["rejected"] == counted["evicted"] == 0
     assert counted["delayed"] > 0  # there was too little room for a time, and nothing was dropped
+    begun = [worker.story[0].head["do"] for worker in engine._crew.workers]
+    assert "restore" in begun  # what is kept for a restart begins with a checkpoint
 
 
 def test_killed_processes_change_nothing(engine: ProcessEngine, hours: Iterator[int]) -> None:
