@@ -203,3 +203,26 @@ def test_a_manual_epoch_ends_when_it_is_told():
     assert engine.value("test", {"host": "a"})[0]["values"] == {"n": 3}
     assert [result.table.to_pylist() for result in engine.end_epoch("test").results] == [[{"host": "a", "n": 3}]]
     assert engine.value("test", {"host": "a"}) == []
+
+
+def test_a_result_may_be_called_like_what_is_kept_of_every_key():
+    summary = a_summary({"records": "sum", "begin": "max", "end": "count"}, "records >= 5")
+    simulation = Simulation([summary]).run(a_table([("a", 2.0, 1), ("a", 4.0, 2)]))
+    [crossing] = simulation.output.crossings
+    assert (crossing.values, crossing.records) == ({"records": 6.0, "begin": 4.0, "end": 2}, 2)
+
+
+def test_a_guard_that_holds_wakes_up_for_its_next_level():
+    """What a guard that has no further goal was told must not spoil what it is told later."""
+    summary = a_summary({"n": "count", "m": "sum"}, "n >= 40 or m >= 1e9")
+    simulation = Simulation([summary], workers=4, seed=3)
+    for number in range(100):
+        simulation.pass_on(simulation.workers[number % 4].observe("event", _rows("a", 1, 1), _ordinals(1, number)))
+    assert len(simulation.output.crossings) == 1
+    assert all(np.isfinite(watch.sent).all() for watch in _watches(simulation))
+
+
+def _watches(simulation):
+    for worker in simulation.workers:
+        for window in worker._windows["test"].values():
+            yield from window.watches

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from tocsin.detectors.summary.messages import EpochResult
 from tocsin.detectors.summary.results import epoch_rows
+from tocsin.detectors.summary.table import BEGIN, END, RECORDS
 from tocsin.records.result import plain_results
 
 NOON = datetime(2025, 1, 8, 12, tzinfo=UTC)
@@ -18,9 +19,9 @@ def share(hosts, merger=0, **changes):
         {
             "host": pa.array(hosts, pa.string()),
             "attempts": pa.array([float(len(host or "")) for host in hosts], pa.float64()),
-            "begin": pa.array([NOON] * len(hosts), TIME),
-            "end": pa.array([NOON + timedelta(seconds=9)] * len(hosts), TIME),
-            "records": pa.array([3] * len(hosts), pa.int64()),
+            BEGIN: pa.array([NOON] * len(hosts), TIME),
+            END: pa.array([NOON + timedelta(seconds=9)] * len(hosts), TIME),
+            RECORDS: pa.array([3] * len(hosts), pa.int64()),
         }
     )
     values = {"records": 9, "late": 1, **changes}
@@ -61,8 +62,14 @@ def test_who_is_missing_is_named_in_every_row():
 
 def test_names_that_are_taken_and_results_without_times():
     bare = share(["a"])
-    table = bare.table.drop_columns(["begin", "end", "records"]).rename_columns(["summary", "keys"])
+    table = bare.table.drop_columns([BEGIN, END, RECORDS]).rename_columns(["summary", "keys"])
     row, closing = plain_results(epoch_rows([replace(bare, table=table)], ["summary"]))
     assert (row["summary"], row["summary_"], row["keys_"]) == ("guessing", "a", 1.0)
     assert row["records"] is None
     assert (closing["summary"], closing["keys"]) == ("guessing", 1)
+
+
+def test_reducers_that_are_called_like_what_is_told_of_a_key():
+    table = share(["a"]).table.rename_columns({"attempts": "records"})
+    row, _ = plain_results(epoch_rows([replace(share([]), table=table)], ["host"]))
+    assert (row["records"], row["records_"]) == (3, 1.0)

@@ -15,7 +15,7 @@ from tocsin.detectors.summary.messages import Crossing, EpochResult, Hint, Outpu
 from tocsin.detectors.summary.peer import FOREVER, Peer
 from tocsin.detectors.summary.rows import plain
 from tocsin.detectors.summary.share import Share
-from tocsin.detectors.summary.table import KeyTable
+from tocsin.detectors.summary.table import BEGIN, END, RECORDS, KeyTable
 
 STATE_FORMAT = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,8 +91,8 @@ class Merger:
             start, end = self._span(summary, at, at + summary.window_us)
             for row in view.results(view.all_slots()).to_pylist():
                 key = {name: row.pop(name) for name in summary.key_parts}
-                records = row.pop("records", None)
-                row.pop("begin", None), row.pop("end", None)
+                records = row.pop(RECORDS, None)
+                row.pop(BEGIN, None), row.pop(END, None)
                 values = {name: plain(value) for name, value in row.items()}
                 found.append({"start": start, "end": end, "key": key, "values": values, "records": records})
         return found
@@ -332,7 +332,7 @@ class Merger:
         found = []
         for row, old, new, shown in zip(results.to_pylist(), before.tolist(), counts.tolist(), examples, strict=True):
             key = {name: row.pop(name) for name in summary.key_parts}
-            begin, end, records = row.pop("begin"), row.pop("end"), row.pop("records")
+            begin, end, records = row.pop(BEGIN), row.pop(END), row.pop(RECORDS)
             found.append(
                 Crossing(
                     summary.name, at, key, {name: plain(value) for name, value in row.items()},

@@ -25,7 +25,8 @@ class Watch:
     what is missing, so that the goal is not passed unseen. (Cormode, Muthukrishnan, Yi: "Algorithms for distributed
     functional monitoring", 2008, section 3.) A largest value is its own bound whatever the number of workers.
 
-    rows: (slots, 3) float64: bound, at least the guard's value; send_at, the value at which to speak; slack.
+    rows: (slots, 3) float64: bound, at least the guard's value; send_at, the value at which to speak; sent, the value
+    that was spoken of last. The slack is send_at - sent.
     """
 
     summary: Summary
@@ -47,8 +48,8 @@ class Watch:
         return self.rows[:, 1]
 
     @property
-    def slack(self) -> np.ndarray:
-        """By how much its own part may grow unsaid: (slots,)."""
+    def sent(self) -> np.ndarray:
+        """The value that was spoken of last: (slots,)."""
         return self.rows[:, 2]
 
     @property
@@ -61,7 +62,7 @@ class Watch:
         if slots > len(self.rows):
             goal = self.goal(-np.inf)
             slack = goal if self.alone else goal / (2 * self.workers)
-            make_room(self.rows, slots, np.array([0.0, slack, slack]))
+            make_room(self.rows, slots, np.array([0.0, slack, 0.0]))
 
     @property
     def alone(self) -> bool:
@@ -88,16 +89,16 @@ class Watch:
 
     def spoke(self, slots: np.ndarray, values: np.ndarray) -> None:
         """Note that these keys' values were sent."""
-        self.bound[slots] = values
+        slack = self.send_at[slots] - self.sent[slots]
+        self.bound[slots] = self.sent[slots] = values
         if self.alone:
             self.send_at[slots] = [self.goal(value) for value in values]
         else:
-            self.send_at[slots] = np.maximum(values + self.slack[slots], np.nextafter(values, np.inf))
+            self.send_at[slots] = np.maximum(values + slack, np.nextafter(values, np.inf))
 
     def hinted(self, slots: np.ndarray, slack: np.ndarray) -> None:
         """Take over what the merger says of these keys; what was sent before stands."""
-        sent = self.send_at[slots] - self.slack[slots]
-        self.slack[slots] = slack
+        sent = self.sent[slots]
         self.send_at[slots] = np.maximum(sent + slack, np.nextafter(sent, np.inf))
 
     def take(self, slots: np.ndarray) -> "Watch":

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from tocsin.detectors.summary.messages import EpochResult
+from tocsin.detectors.summary.table import BEGIN, END, RECORDS
 from tocsin.records.result import CLOSING, HEAD
 
 _TIME = pa.timestamp("us", "UTC")
+_TIMES = {BEGIN: "begin", END: "end_seen", RECORDS: "records"}
 
 
 def epoch_rows(shares: Sequence[EpochResult], key_parts: Sequence[str]) -> pa.Table:
@@ -54,6 +56,4 @@ def _closing(shares: Sequence[EpochResult], keys: int, schema: pa.Schema) -> pa.
 
 def _free(name: str) -> str:
     """Return a column's name among the others; a key part or reducer of a taken name gets a line behind it."""
-    if name == "end":
-        return "end_seen"
-    return f"{name}_" if name in (*HEAD, *CLOSING, "end_seen") else name
+    return _TIMES.get(name) or (f"{name}_" if name in (*HEAD, *CLOSING, *_TIMES.values()) else name)

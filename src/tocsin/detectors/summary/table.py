@@ -12,6 +12,9 @@ from tocsin.kernels.windows import note_times
 
 _UNSEEN = np.array([np.iinfo(np.int64).max, -np.iinfo(np.int64).max, 0])
 
+BEGIN, END, RECORDS = ".begin", ".end", ".records"
+"""Columns of results beside key parts and reducers, which cannot be called so."""
+
 
 class Times:
     """When each key was first and last seen, and how often: a row of three a slot, which a record finds together."""
@@ -130,7 +133,7 @@ class KeyTable:
         return _as_text(self._parts[0].take(pa.array(slots)))
 
     def results(self, slots: np.ndarray) -> pa.Table:
-        """Return parts, results of every reducer by name, begin and end (timestamps) and records, a row a key."""
+        """Return parts, results of every reducer by name, and BEGIN, END (timestamps) and RECORDS, a row a key."""
         parts = self.parts(slots)
         columns: dict[str, pa.Array] = {name: parts.column(name).combine_chunks() for name in self.summary.key_parts}
         for group in self.accumulators:
@@ -138,9 +141,9 @@ class KeyTable:
                 columns |= each.results(slots)
         ordered = {name: columns[name] for name in (*self.summary.key_parts, *self._reducer_names())}
         if self.times:
-            ordered["begin"] = pa.array(self.times.begin[slots], pa.timestamp("us", "UTC"))
-            ordered["end"] = pa.array(self.times.end[slots], pa.timestamp("us", "UTC"))
-            ordered["records"] = pa.array(self.times.records[slots])
+            ordered[BEGIN] = pa.array(self.times.begin[slots], pa.timestamp("us", "UTC"))
+            ordered[END] = pa.array(self.times.end[slots], pa.timestamp("us", "UTC"))
+            ordered[RECORDS] = pa.array(self.times.records[slots])
         return pa.table(ordered)
 
     def values(self, name: str, slots: np.ndarray) -> np.ndarray:
