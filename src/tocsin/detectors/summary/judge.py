@@ -30,18 +30,29 @@ class Judge:
             else:
                 self._selection = Selection({}, summary.condition.sql, what=what)
 
-    def passed_early(self, view: KeyTable, slots: np.ndarray) -> np.ndarray:
-        """Return how many levels of a growing condition each slot's key has passed, (m,) int64."""
+    @property
+    def largest(self) -> np.ndarray:
+        """Of which guards the workers' largest value is the whole, (guards,) bool; of the others it is their sum."""
+        kinds = {reducer.name: reducer.kind for reducer in self.summary.reducers}
+        return np.array([kinds[guard.name] == "max" for guard in self.growing.guards()] if self.growing else [], bool)
+
+    def guard_values(self, table: KeyTable, slots: np.ndarray) -> np.ndarray:
+        """Return each guard's value of the keys in these slots, (m, guards) float64, NaN where there is none."""
         assert self.growing is not None
-        values = {guard.name: view.values(guard.name, slots) for guard in self.growing.guards()}
-        return passed(self.summary, self.growing, values)
+        return np.stack([table.values(guard.name, slots) for guard in self.growing.guards()], axis=1)
+
+    def passed_early(self, values: np.ndarray) -> np.ndarray:
+        """Return how many levels of a growing condition keys with these guard values have passed, (m,) int64."""
+        assert self.growing is not None
+        names = [guard.name for guard in self.growing.guards()]
+        return passed(self.summary, self.growing, dict(zip(names, values.T, strict=True)))
 
     def passed_at_end(self, table: KeyTable, slots: np.ndarray, results: pa.Table) -> np.ndarray:
         """Return how many levels each slot's key has passed, (m,) int64. results: the table's, in the same order."""
         if not self.levels or not len(slots):
             return np.zeros(len(slots), np.int64)
         if self.growing:
-            return self.passed_early(table, slots)
+            return self.passed_early(self.guard_values(table, slots))
         assert self._selection is not None
         selected = self._selection.select(results)
         counts = np.zeros(len(slots), np.int64)
@@ -53,25 +64,25 @@ class Judge:
                 counts[selected.rows] = np.sum([measure >= level for level in self.summary.levels], axis=0)
         return counts
 
-    def slack(self, view: KeyTable, slots: np.ndarray, workers: int) -> np.ndarray:
+    def slack(self, values: np.ndarray, workers: int) -> np.ndarray:
         """Return by how much a worker's part of each key may grow unsaid, (m, guards) float64; 0: not at all.
 
         What is missing to the guard's next goal, over 2W; infinite where the guard has no further goal.
+        values: (m, guards) float64.
         """
         assert self.growing is not None
-        columns = []
-        for number, guard in enumerate(self.growing.guards()):
-            values = np.nan_to_num(view.values(guard.name, slots), nan=0.0)
-            goals = np.array([next_goal(self.summary, self.growing, number, value) for value in values.tolist()])
-            missing = (goals - values) / (2 * workers)
-            columns.append(np.where(missing < 1.0, 0.0, missing))
-        return np.stack(columns, axis=1)
+        goals = np.empty_like(values)
+        for row, guard in np.ndindex(*values.shape):
+            goals[row, guard] = next_goal(self.summary, self.growing, guard, float(values[row, guard]))
+        missing = (goals - values) / (2 * workers)
+        return np.where(missing < 1.0, 0.0, missing)
 
 
 class Passed:
     """How many levels each key of a window has passed so far, and what its workers were hinted."""
 
     def __init__(self, guards: int) -> None:
+        self.guards = guards
         self._index = KeyIndex(16)
         self._count = np.empty(0, np.int64)
         self._slack = np.empty((0, guards))

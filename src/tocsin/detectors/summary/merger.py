@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.detectors.summary.definition import Summary
-from tocsin.detectors.summary.early import Early
 from tocsin.detectors.summary.judge import Judge, Known, Passed
 from tocsin.detectors.summary.messages import Crossing, EpochResult, Hint, Output, Partial, Progress
 from tocsin.detectors.summary.peer import FOREVER, Peer
@@ -132,37 +131,51 @@ class Merger:
         if share is None or partial.worker in share.records:
             self.ignored += partial.table.num_rows
             return Output()
-        share.early.setdefault(partial.worker, Early()).put(partial.sequence, partial.table)
+        share.early_of(partial.worker).put(partial.sequence, partial.table)
         if not self._judges[partial.summary].growing:
             return Output()
         return self._judge_early(self.summaries[partial.summary], partial, share)
 
     def _judge_early(self, summary: Summary, partial: Partial, share: Share) -> Output:
         judge, keys = self._judges[summary.name], partial.table.column("key").to_numpy()
+        values, before = share.at_most(keys, judge.largest), share.passed.counts(keys)
+        output = Output()
+        near = np.flatnonzero(judge.passed_early(values) > before)
+        if len(near):
+            view = self._view(summary, share, keys[near])
+            slots = view.index.find(keys[near])
+            values[near] = np.nan_to_num(judge.guard_values(view, slots), nan=0.0)
+            counts = judge.passed_early(values[near])
+            news = (counts > before[near]) & self._is_judged(summary, partial.window, keys[near])
+            share.passed.set_counts(keys[near][news], counts[news])
+            shown = partial.table.column("examples").take(pa.array(near[news])).to_pylist()
+            output.crossings = self._crossings(
+                summary,
+                partial.window,
+                view.results(slots[news]),
+                before[near][news],
+                counts[news],
+                [json.loads(each) if each else [] for each in shown],
+            )
+        if self.workers > 1:
+            output.hints = self._hints(summary, partial.window, share, keys, judge.slack(values, self.workers))
+        return output
+
+    def _view(self, summary: Summary, share: Share, keys: np.ndarray) -> KeyTable:
+        """Return what all workers said early of these keys, merged."""
         view = KeyTable(summary)
         for early in share.early.values():
             rows = early.rows(keys)
             if rows is not None:
                 view.merge(rows)
-        slots = view.index.find(keys)
-        slots, keys, examples = slots[slots >= 0], keys[slots >= 0], partial.table.column("examples").to_pylist()
-        counts, before = judge.passed_early(view, slots), share.passed.counts(keys)
-        news = (counts > before) & self._is_judged(summary, partial.window, keys)
-        output = Output()
-        if news.any():
-            share.passed.set_counts(keys[news], counts[news])
-            picked = np.flatnonzero(news)
-            shown = [json.loads(examples[row]) if examples[row] else [] for row in picked.tolist()]
-            output.crossings = self._crossings(
-                summary, partial.window, view.results(slots[picked]), before[picked], counts[picked], shown
-            )
-        if self.workers > 1:
-            slack = judge.slack(view, slots, self.workers)
-            told = share.passed.to_hint(keys, slack)
-            if told.any():
-                rows = [tuple(row) for row in slack[told].tolist()]
-                output.hints = [Hint(summary.name, partial.window, tuple(keys[told].tolist()), tuple(rows))]
-        return output
+        return view
+
+    def _hints(self, summary: Summary, window: int, share: Share, keys: np.ndarray, slack: np.ndarray) -> list[Hint]:
+        told = share.passed.to_hint(keys, slack)
+        if not told.any():
+            return []
+        rows = tuple(tuple(row) for row in slack[told].tolist())
+        return [Hint(summary.name, window, tuple(keys[told].tolist()), rows)]
 
     def _move_on(self, now: float) -> Output:
         """Apply what workers said of their progress, and end the windows that are over for all."""

@@ -21,7 +21,7 @@ class Partial:
     last: this final partial is the last one of its window and worker for this merger.
     table: a row a key: `key` uint64, `part.<name>` per key part (string), `begin`, `end` (int64, microseconds) and
         `records` (int64) where the summary has a condition, `<input>.<accumulator>.<column>` states, and in early ones
-        `examples` (string, a JSON list of records behind it).
+        `examples` (string, a JSON list of records behind it) and `guard.<number>` (float64, the value of a guard).
     records: records the worker counted in this window. evicted: keys of it that the worker let go for want of room.
     """
 

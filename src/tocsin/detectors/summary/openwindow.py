@@ -162,24 +162,26 @@ class OpenWindow:
 
     def settle(self, slots: np.ndarray) -> None:
         """Set the bounds of slots to their true values."""
-        for watch in self.watches:
-            watch.bound[slots] = self._values(watch, slots)
+        for watch, values in zip(self.watches, self.guard_values(slots), strict=True):
+            watch.bound[slots] = values
 
     def due(self, slots: np.ndarray) -> np.ndarray:
         """Return those of these slots that are to be spoken of."""
         wanted = np.zeros(len(slots), bool)
-        for watch in self.watches:
-            wanted |= watch.reached(slots, self._values(watch, slots))
+        for watch, values in zip(self.watches, self.guard_values(slots), strict=True):
+            wanted |= watch.reached(slots, values)
         return slots[wanted]
 
-    def spoke(self, slots: np.ndarray) -> None:
-        """Note that these keys were sent as they are now."""
-        for watch in self.watches:
-            watch.spoke(slots, self._values(watch, slots))
+    def spoke(self, slots: np.ndarray, values: np.ndarray) -> None:
+        """Note that these keys were sent with these guard values."""
+        for watch, its in zip(self.watches, values, strict=True):
+            watch.spoke(slots, its)
 
-    def _values(self, watch: Watch, slots: np.ndarray) -> np.ndarray:
-        values: np.ndarray = np.nan_to_num(self.table.values(watch.guard.name, slots), nan=0.0)
-        return values
+    def guard_values(self, slots: np.ndarray) -> np.ndarray:
+        """Return each guard's value of these slots' keys, (guards, m) float64; 0 where there is none."""
+        values = [self.table.values(watch.guard.name, slots) for watch in self.watches]
+        found: np.ndarray = np.nan_to_num(np.array(values).reshape(len(values), len(slots)), nan=0.0)
+        return found
 
     @property
     def nbytes(self) -> int:

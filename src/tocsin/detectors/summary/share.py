@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tocsin.detectors.summary.early import Early
 from tocsin.detectors.summary.judge import Passed
 from tocsin.detectors.summary.rows import from_ipc, to_ipc
@@ -22,6 +24,20 @@ class Share:
     final: set[int] = field(default_factory=set)
     records: dict[int, int] = field(default_factory=dict)
     evicted: dict[int, int] = field(default_factory=dict)
+
+    def early_of(self, worker: int) -> Early:
+        """Return what a worker said early; nothing yet at first."""
+        return self.early.setdefault(worker, Early(self.passed.guards))
+
+    def at_most(self, keys: np.ndarray, largest: np.ndarray) -> np.ndarray:
+        """Return what each guard's value can be at most over all workers, by what they said early: (m, guards) float64.
+
+        Of counts and sums it is the value; distinct values may be the same ones. largest: (guards,) bool, of which
+        guards the workers' largest value is meant, not their sum.
+        """
+        parts = np.stack([each.guards(keys) for each in self.early.values()])
+        most: np.ndarray = np.where(largest, parts.max(axis=0), parts.sum(axis=0))
+        return most
 
     def state(self) -> dict[str, Any]:
         """Return everything: arrays, and plain values."""
@@ -46,5 +62,4 @@ class Share:
         self.table.merge(from_ipc(state["table"]))
         self.passed.restore([state[f"passed.{part}"] for part in ("keys", "counts", "slack")])
         for worker in state["early"]:
-            self.early[worker] = Early()
-            self.early[worker].restore(from_ipc(state[f"early.{worker}"]), state[f"sequences.{worker}"])
+            self.early_of(worker).restore(from_ipc(state[f"early.{worker}"]), state[f"sequences.{worker}"])

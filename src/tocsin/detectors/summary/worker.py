@@ -266,10 +266,12 @@ class Worker:
         self, name: str, at: int, window: OpenWindow, slots: np.ndarray, examples: pa.Array | None = None
     ) -> list[Message]:
         """Send the states of these keys as they are now."""
-        table = window.table.partial(slots)
+        table, values = window.table.partial(slots), window.guard_values(slots)
         given = examples if examples is not None else pa.array([""] * len(slots), pa.string())
         table = table.append_column("examples", given)
-        window.spoke(slots)
+        for number, its in enumerate(values):
+            table = table.append_column(f"guard.{number}", pa.array(its))
+        window.spoke(slots, values)
         mergers = self._merger_of(window.table.index.keys[slots])
         return [
             self._partial(name, at, merger, table.filter(pa.array(mergers == merger)))
