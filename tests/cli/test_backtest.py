@@ -101,3 +101,20 @@ def test_the_lake_gives_what_watching_the_log_gave(run, tmp_path):
     assert set(ids(run("backtest", "--json", "--since", "2018-12-21", "--until", "2018-12-22").stdout)) == set(watched)
     again = json.loads(run("findings", "list", "--json").stdout)
     assert len(again) == len(set(watched))
+
+
+def test_flows_are_zeeks_connections_too(run, config, results, tmp_path):
+    columns = '{input: zeek.conn, key: {host: "id.orig_h"}, reduce: {n: count, s: {sum: duration}}, epoch: 1d'
+    config.write_text(
+        config.read_text()
+        + f"  - {{name: conns, {columns[1:]}}}\n"
+        + f"  - {{name: rising, {columns[1:]}, threshold: 's > 0 AND n / s > 0'}}\n"
+    )
+    (tmp_path / "conn.log").write_text(zeek_log(40))
+    rows = results("watch", "conn.log", "--summary", "conns", "--no-store")
+    assert sum(row["n"] for row in rows if row["record"] == "key") == 40
+    assert run("ingest", "conn.log").exit_code == 0
+    assert results("backtest", "--summary", "conns", "--no-store", "--workers", "2") == rows
+    shown = [json.loads(line) for line in run("backtest", "--summary", "rising", "--json").stdout.splitlines()]
+    assert shown
+    assert all("id.orig_h" in record for finding in shown for record in finding["records"])

@@ -1,7 +1,7 @@
 """Summaries at work on records: inputs, engine, verdict and results joined, over live logs as over history."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from tocsin.jobs.feeds import Tally as Input
 from tocsin.jobs.kept import Keeper, Kept
 from tocsin.jobs.merge import Records
 from tocsin.jobs.resultfile import ResultFile
+from tocsin.records.conn import as_zeek_conn
 
 log = logging.getLogger("tocsin.watch")
 
@@ -38,6 +39,8 @@ LOOK_S = 10.0
 
 TIMES = {"flow": "stime", "zeek": "ts", "eve": "timestamp", "event": "ts"}
 """Where a record's time is, by the first part of its kind."""
+
+ZEEK_CONN = "zeek.conn"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -184,6 +187,7 @@ class Watch:
         control: Control | None = None,
     ) -> None:
         self._inputs, self._engines, self._summaries = inputs, engines, summaries
+        self._kinds = {each.kind for summary in summaries.values() for each in summary.inputs}
         self._alarm, self._results, self._clock = alarm, results, clock
         self._keeper, self._control = keeper, control
         self._engine: Engine | None = None
@@ -270,8 +274,16 @@ class Watch:
             return
         engine = self._engine or self._begin(_first_time(read))
         self._records += read.table.num_rows
-        self._alarm.recent.add(read.kind, read.table)
-        self._take(engine.observe(read.kind, read.table, read.ordinals))
+        for kind, table in self._views(read):
+            self._alarm.recent.add(kind, table)
+            self._take(engine.observe(kind, table, read.ordinals))
+
+    def _views(self, read: Records) -> Iterator[tuple[str, pa.Table]]:
+        """Yield records under each kind that is asked for: flows are Zeek's connections too."""
+        if read.kind in self._kinds:
+            yield read.kind, read.table
+        if read.kind == "flow" and ZEEK_CONN in self._kinds:
+            yield ZEEK_CONN, as_zeek_conn(read.table)
 
     def _advance(self) -> None:
         if self._engine is not None and self._inputs.watermark_us >= 0:
