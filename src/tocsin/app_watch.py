@@ -36,8 +36,8 @@ log = logging.getLogger("tocsin.watch")
 
 SUFFIX = ".checkpoint"
 
-MERGERS = 2
-"""Most processes that merge; one process alone counts and merges."""
+WORKERS_A_MERGER = 4
+"""Workers that keep one merger busy; one process alone counts and merges."""
 
 
 def build_watch(app: App, wanted: Wanted, show: Callable[[Finding], None]) -> Watch:
@@ -62,7 +62,7 @@ def build_watch(app: App, wanted: Wanted, show: Callable[[Finding], None]) -> Wa
             lambda origin_us: _engine(app, listed, workers, origin_us),
             summaries,
             alarm=Alarm(summaries, verdict, Cutoffs.of(app.settings.verdict), show, delivery.findings),
-            results=Results(Epochs(summaries, min(workers, MERGERS), kept.shares), delivery, file),
+            results=Results(Epochs(summaries, _mergers(workers), kept.shares), delivery, file),
             clock=app.clock,
             keeper=keeper,
             control=control,
@@ -169,8 +169,12 @@ def _engine(app: App, summaries: list[Summary], workers: int, origin_us: int) ->
         return SingleEngine(summaries, origin_us=origin_us, now=app.clock.monotonic)
     patience_s = app.settings.watch.patience_s
     return ProcessEngine(
-        summaries, workers=workers, mergers=min(workers, MERGERS), patience_s=patience_s, origin_us=origin_us
+        summaries, workers=workers, mergers=_mergers(workers), patience_s=patience_s, origin_us=origin_us
     )
+
+
+def _mergers(workers: int) -> int:
+    return -(-workers // WORKERS_A_MERGER)
 
 
 def _records(app: App, wanted: Wanted, summaries: Mapping[str, Summary], positions: dict[str, Any] | None) -> Reader:

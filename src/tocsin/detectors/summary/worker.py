@@ -309,14 +309,16 @@ class Worker:
     def _finals_of(self, name: str, at: int, window: OpenWindow) -> Iterator[Partial]:
         mergers = self._merger_of(window.table.index.keys)
         sequence = self._counts[name]["records"]
-        for merger in range(self.mergers):
-            slots = np.flatnonzero(mergers == merger).astype(np.int32)
-            for start in range(0, max(len(slots), 1), FINAL_ROWS):
-                chosen = slots[start : start + FINAL_ROWS]
+        shares = [np.flatnonzero(mergers == merger).astype(np.int32) for merger in range(self.mergers)]
+        for start in range(0, max(*map(len, shares), 1), FINAL_ROWS):
+            for merger, slots in enumerate(shares):  # in turns, so that all mergers have something to do
+                if start and start >= len(slots):
+                    continue
                 self._finals[merger] += 1
                 yield Partial(
                     name, at, self.worker, merger, sequence, self._finals[merger],
-                    last=start + FINAL_ROWS >= len(slots), table=window.table.partial(chosen),
+                    last=start + FINAL_ROWS >= len(slots),
+                    table=window.table.partial(slots[start : start + FINAL_ROWS]),
                     records=window.records, evicted=window.evicted,
                 )  # fmt: skip
 
