@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from tocsin.app import App
 from tocsin.cli import cli
 from tocsin.settings import load_settings
-from tocsin.testing.logs import zeek_log
+from tocsin.testing.logs import zeek_header, zeek_log, zeek_row
 
 SUMMARIES = """
 summaries:
@@ -118,3 +118,17 @@ def test_flows_are_zeeks_connections_too(run, config, results, tmp_path):
     shown = [json.loads(line) for line in run("backtest", "--summary", "rising", "--json").stdout.splitlines()]
     assert shown
     assert all("id.orig_h" in record for finding in shown for record in finding["records"])
+
+
+def test_flows_may_be_in_the_order_of_their_beginnings_or_of_their_ends(results, tmp_path, monkeypatch):
+    monkeypatch.setattr("tocsin.jobs.lookout.BLOCK_BYTES", 1400)
+    rows = [(number, 36_000 if number % 50 == 9 else 2) for number in range(200)]
+    told = []
+    for order in (lambda row: row[0], lambda row: row[0] * 60 + row[1]):
+        text = "".join(zeek_row(number, duration=str(seconds)) for number, seconds in sorted(rows, key=order))
+        (tmp_path / "conn.log").write_text(zeek_header() + text)
+        found = results("backtest", "conn.log", "--summary", "busy", "--no-store")
+        told.append([row for row in found if row["record"] == "key"])
+        assert sum(row["late"] for row in found if row["record"] == "epoch") == 0
+    assert told[0] == told[1]
+    assert sum(row["flows"] for row in told[0]) == len(rows)

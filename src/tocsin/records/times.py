@@ -15,14 +15,23 @@ def record_times(kind: str, table: pa.Table) -> pa.ChunkedArray:
     return table.column("timestamp" if kind.startswith("eve.") else "ts")
 
 
+def clock_times(kind: str, table: pa.Table) -> pa.ChunkedArray:
+    """Return the times that tell how far a log is: of a flow its beginning, of others the record's own time.
+
+    Flows are written in the order of their ends by some, of their beginnings by others. The newest beginning is behind
+    the ends of those to come in both cases; by the newest end, one long flow would make the rest of its day late.
+    """
+    return table.column("stime") if kind == "flow" else record_times(kind, table)
+
+
 def earliest(kind: str, table: pa.Table) -> int:
-    """Return the earliest record's time, microseconds since 1970; the table is not empty."""
-    return int(pc.min(record_times(kind, table)).cast(pa.int64()).as_py())
+    """Return where a table's clock begins, microseconds since 1970; it is not empty. No record of it is older."""
+    return int(pc.min(clock_times(kind, table)).cast(pa.int64()).as_py())
 
 
 def newest(kind: str, table: pa.Table) -> int:
-    """Return the newest record's time, microseconds since 1970; the table is not empty."""
-    return int(pc.max(record_times(kind, table)).cast(pa.int64()).as_py())
+    """Return how far a table's clock goes, microseconds since 1970; it is not empty."""
+    return int(pc.max(clock_times(kind, table)).cast(pa.int64()).as_py())
 
 
 def least_us(file: pq.ParquetFile, name: str) -> int | None:
