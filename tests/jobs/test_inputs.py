@@ -150,7 +150,7 @@ def test_tells_of_all_that_it_does_not_read(tmp_path):
     report = {Path(tally.path).name: tally for tally in reader.report()}
     assert (report["conn.log"].records, report["conn.log"].rejected) == (4, 1)
     assert report["conn.log"].reasons == [f"{tmp_path}/conn.log:12: 1 fields where the header names 21"]
-    assert "holds zeek.http records, which nothing asks for" in report["http.log"].warnings[0]
+    assert (report["http.log"].unasked, report["http.log"].warnings) == ("zeek.http", [])
     assert "is the same log as" in report["copy.log.gz"].warnings[0]
     assert "is no log that is known" in report["notes.log"].warnings[0]
     assert "breaks off" in report["z.conn.log.gz"].warnings[0]

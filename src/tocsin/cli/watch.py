@@ -3,7 +3,8 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,28 +109,30 @@ def run(app: App, paths: tuple[str, ...], *, as_json: bool, **options: Any) -> "
         click.echo("No summaries are set up: every shipped summary with a threshold runs.", err=True)
     found: dict[str, Finding] = {}
     stop = threading.Event()
-    quiet = as_json or options.get("follow", False) or not sys.stdout.isatty()
+    follow = options.get("follow", False)
+    quiet = as_json or follow or not sys.stdout.isatty()
     with progress(quiet=quiet) as bars, stop_on_signals(stop):
         task = bars.add_task("records", total=None)
 
         def show(finding: Finding) -> None:
-            found[finding.id] = finding
+            if not follow:  # which may go on for months
+                found[finding.id] = finding
             print_finding(finding, as_json=as_json)
 
         watching = build_watch(app, Wanted(paths, **options), show)
-        try:
-            if options.get("follow"):
-                _serve_metrics(app, watching)
+        with closing(watching), _metrics(app, watching) if follow else nullcontext():
             tally = watching.run(stop.is_set, lambda records: bars.update(task, completed=records))
-        finally:
-            watching.close()
     failed = _tell(watching.inputs())
     click.echo(counted(tally), err=True)
     return Outcome(tally, list(found.values()), 3 if failed else 0)
 
 
 def _tell(inputs: "list[Input]") -> bool:
-    """Say what could not be read; return whether a whole file could not."""
+    """Say what was not or could not be read; return whether a whole file could not."""
+    unasked = [each.unasked for each in inputs if each.unasked]
+    if unasked:
+        kinds = ", ".join(sorted(set(unasked)))
+        click.echo(f"{len(unasked)} logs of records that no summary asks for: {printable(kinds)}", err=True)
     for each in inputs:
         for warning in each.warnings:
             click.echo(f"warning: {printable(warning)}", err=True)
@@ -140,18 +143,24 @@ def _tell(inputs: "list[Input]") -> bool:
     return any(each.error for each in inputs)
 
 
-def _serve_metrics(app: App, watching: "Watch") -> None:
+@contextmanager
+def _metrics(app: App, watching: "Watch") -> Iterator[None]:
     """Serve metrics beside the watch; where the port is taken, as by a daemon, it goes without."""
     from tocsin.serve.metrics import Metrics, SummaryMetrics
 
-    if not app.settings.metrics.enabled:
-        return
-    metrics = Metrics(app.store, app.ledger, domain=app.domain, clock=app.clock)
-    metrics.registry.register(SummaryMetrics(lambda: watching.last_tally.summaries))
-    try:
-        metrics.serve(app.settings.metrics)
-    except SettingsError as error:
-        log.warning("this watch serves no metrics: %s", error)
+    with ExitStack() as served:
+        if app.settings.metrics.enabled:
+            metrics = Metrics(app.store, app.ledger, domain=app.domain, clock=app.clock)
+            metrics.registry.register(SummaryMetrics(lambda: watching.last_tally.summaries))
+            try:
+                server, thread = metrics.serve(app.settings.metrics)
+            except SettingsError as error:
+                log.warning("this watch serves no metrics: %s", error)
+            else:
+                served.callback(thread.join)
+                served.callback(server.server_close)
+                served.callback(server.shutdown)
+        yield
 
 
 def print_finding(finding: Finding, *, as_json: bool = False) -> None:

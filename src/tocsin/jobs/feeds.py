@@ -27,7 +27,7 @@ class Tally:
     """What became of one input.
 
     records: those yielded; rejected: rows set aside, `reasons` the first of them; skipped: records that nobody asked
-    for; warnings, error: what a person should know.
+    for; unasked: the kind of a whole log of them. warnings, error: what a person should know.
     """
 
     path: str
@@ -35,6 +35,7 @@ class Tally:
     records: int = 0
     rejected: int = 0
     skipped: int = 0
+    unasked: str = ""
     reasons: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: str = ""

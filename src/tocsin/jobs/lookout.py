@@ -133,7 +133,7 @@ class Lookout:
         kind = _only_kind(source, head, path)
         if kind is not None and not self.kinds.wants(kind):
             self._seen[path] = key
-            self._leave_out(path, f"{path}: holds {kind} records, which nothing asks for")
+            self._leave_out(path, unasked=kind)
             return None
         known_by = self._known_by(source, path, head)
         if not known_by and self.follow:
@@ -212,11 +212,11 @@ class Lookout:
         self._next += 1
         return self._next - 1
 
-    def _leave_out(self, path: Path, text: str, *, error: bool = False) -> None:
-        tally = Tally(str(path))
+    def _leave_out(self, path: Path, text: str = "", *, error: bool = False, unasked: str = "") -> None:
+        tally = Tally(str(path), unasked=unasked)
         if error:
             tally.error = text
-        else:
+        elif text:
             tally.warnings = [text]
         self.left_out[str(path)] = tally
 
