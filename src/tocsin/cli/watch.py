@@ -132,7 +132,8 @@ def _tell(inputs: "list[Input]") -> bool:
     unasked = [each.unasked for each in inputs if each.unasked]
     if unasked:
         kinds = ", ".join(sorted(set(unasked)))
-        click.echo(f"{len(unasked)} logs of records that no summary asks for: {printable(kinds)}", err=True)
+        logs = "a log" if len(unasked) == 1 else f"{len(unasked)} logs"
+        click.echo(f"not read: {logs} of records that no summary asks for: {printable(kinds)}", err=True)
     for each in inputs:
         for warning in each.warnings:
             click.echo(f"warning: {printable(warning)}", err=True)
