@@ -258,6 +258,8 @@ def test_g06_manual_epochs(app, control):
     assert (second["record"], second["keys"]) == ("epoch", 3)
     assert calculations(keys[0]) == pytest.approx([5, 221.0, 1144.2, 44.2, 94, 5, 4, 4])
     assert [row["host"] for row in keys] == ["1.2.3.4", "6.5.4.3", "7.2.1.5"]
+    others = [row for row in run.results if row["summary"] == "timed" and row["record"] == "epoch"]
+    assert [row["epochs"] for row in others] == [1], "an epoch ended before any record says nothing of time"
 
 
 THRESHOLD = COUNTED | {

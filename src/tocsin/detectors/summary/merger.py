@@ -192,7 +192,10 @@ class Merger:
         return output
 
     def _apply(self, number: int, peer: Peer, progress: Progress) -> None:
-        peer.watermark_us = FOREVER if progress.finished else float(progress.watermark_us)
+        if progress.finished:
+            peer.watermark_us = FOREVER
+        elif progress.watermark_us is not None:
+            peer.watermark_us = float(progress.watermark_us)
         peer.counts = progress.counts
         for name, windows in progress.windows.items():
             self._full[name] |= {at for at in windows if not self._is_over(name, at)}

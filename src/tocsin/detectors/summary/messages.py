@@ -41,7 +41,8 @@ class Partial:
 class Progress:
     """How far a worker is, for one merger; it holds once the `finals` final partials numbered so far are there.
 
-    number: from 1, in the order of sending. watermark_us: windows that end (lateness included) up to it are final.
+    number: from 1, in the order of sending. watermark_us: windows that end (lateness included) up to it are final;
+    None: it knows of no time yet.
     windows: per summary, the windows with records that became final since the Progress before.
     first: per summary, the earliest window this worker has opened.
     counts: per summary, of this worker since its start: records, late, rejected, evicted, delayed.
@@ -52,7 +53,7 @@ class Progress:
     worker: int
     merger: int
     number: int
-    watermark_us: int
+    watermark_us: int | None
     finals: int
     windows: dict[str, tuple[int, ...]] = field(default_factory=dict)
     first: dict[str, int] = field(default_factory=dict)

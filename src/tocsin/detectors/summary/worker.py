@@ -296,7 +296,7 @@ class Worker:
                     self.worker,
                     merger,
                     self._numbers[merger],
-                    self.watermark_us if self.watermark_us is not None else 0,
+                    self.watermark_us,
                     self._finals[merger],
                     over,
                     dict(self._first),
