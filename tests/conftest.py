@@ -35,6 +35,19 @@ settings.load_profile("tocsin")
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Undo what a command that was run here did to the logs."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if handler not in handlers and handler.get_name() == "tocsin":
+            root.removeHandler(handler)
+            handler.close()
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     """A clock that goes only when told."""
