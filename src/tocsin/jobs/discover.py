@@ -62,6 +62,11 @@ def find_files(paths: Iterable[str | Path], *, pipes: bool = False) -> tuple[lis
     return list(found.values()), failures
 
 
+def has_packed_name(path: Path) -> bool:
+    """Whether a file is packed, by its name."""
+    return path.name.lower().endswith(_PACKED)
+
+
 def _has_known_name(path: Path) -> bool:
     name = path.name.lower()
     for packed in _PACKED:

@@ -6,7 +6,14 @@ from typing import Any
 
 from tocsin.clock import Clock
 from tocsin.errors import InputError
-from tocsin.jobs.discover import HEAD_BYTES, UnknownFormatError, find_files, make_source, recognise
+from tocsin.jobs.discover import (
+    HEAD_BYTES,
+    UnknownFormatError,
+    find_files,
+    has_packed_name,
+    make_source,
+    recognise,
+)
 from tocsin.jobs.feeds import ASLEEP_S, Feed, FileFeed, GrowingFeed, Tally
 from tocsin.jobs.filestate import file_id, holds
 from tocsin.jobs.pipes import PipeFeed, is_pipe
@@ -63,6 +70,7 @@ class Lookout:
         found, failures = find_files(self.paths, pipes=True)
         self.missing = [Tally(name, error=text) for name, text in failures]
         found = [item for item in found if item.named or not self._is_apart(item.path)]
+        found.sort(key=lambda item: has_packed_name(item.path))  # of two, the plain one: packing may not be over
         if len(found) > _MANY:
             self._block_bytes = BLOCK_BYTES // 2
         feeds = [feed for item in found if (feed := self._look_at(item.path, named=item.named)) is not None]
@@ -92,12 +100,17 @@ class Lookout:
             head = stream.head(HEAD_BYTES)
             if self.follow and b"\n" not in head and len(head) < HEAD_BYTES:
                 return None  # not a line yet
+            if not (head or stream.warning or named):
+                self._leave_out(path, f"{path}: is empty")
+                return None
             return self._feed(path, self._source(head, path, warning=stream.warning), head, key)
         except UnknownFormatError as error:
             self._seen[path] = key
             self._leave_out(path, str(error), error=named)
-        except (InputError, OSError) as error:
+        except InputError as error:
             self._leave_out(path, str(error), error=True)
+        except OSError as error:
+            self._leave_out(path, f"{path}: {error.strerror or error}", error=True)
         return None
 
     def _pipe(self, path: Path) -> Feed | None:
