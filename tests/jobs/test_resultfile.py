@@ -114,3 +114,13 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match=name):
         open_results(tmp_path / "file" / name, [COUNTED])
+
+
+def test_a_full_disk_is_told_once_and_the_file_let_go(tmp_path):
+    file = open_results(tmp_path / "results.ndjson", [COUNTED])
+    file._file.close()
+    file._file = open("/dev/full", "wb")  # noqa: PTH123, SIM115
+    with pytest.raises(SinkError, match="No space left"):
+        file.write(rows(COUNTED, ["a"]))
+    file.abandon()
+    assert file._file.closed

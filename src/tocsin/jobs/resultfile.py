@@ -4,6 +4,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class ResultFile(ABC):
 
     @abstractmethod
     def position(self) -> int:
-        """Make what was written safe and return its size in bytes."""
+        """Make what was written safe and return its size in bytes. Raises SinkError."""
 
     @abstractmethod
     def close(self) -> None:
@@ -69,16 +70,23 @@ class JsonLines(ResultFile):
 
     def position(self) -> int:
         """Wait until the disk has what was written."""
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+        try:
+            os.fsync(self._file.fileno())
+            return self._file.tell()
+        except OSError as error:
+            raise _failed(self._path, error) from error
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise _failed(self._path, error) from error
 
     def abandon(self) -> None:
         """Close the file; what is in it stays."""
-        self._file.close()
+        with suppress(OSError):  # of a full disk, which was told when it was written to
+            self._file.close()
 
 
 class Parquet(ResultFile):
@@ -122,7 +130,8 @@ class Parquet(ResultFile):
     def abandon(self) -> None:
         """Remove what has no name yet."""
         if self._writer.is_open:
-            self._writer.close()
+            with suppress(OSError):
+                self._writer.close()
             self._temporary.unlink(missing_ok=True)
 
     def _flush(self) -> None:
