@@ -143,3 +143,9 @@ def test_the_metrics_that_are_told_are_served(page):
     assert [name for name in sorted(told) if f'"{name}"' not in served] == []
     if page == "operations.md":
         assert set(re.findall(r'"(tocsin_[a-z_]+)"', served)) <= told
+
+
+@pytest.mark.parametrize("page", ["summaries"])
+def test_python_on_a_page_runs(page):
+    for code in re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / f"{page}.md").read_text(), re.DOTALL):
+        exec(compile(code, f"{page}.md", "exec"), {})
