@@ -157,6 +157,15 @@ def test_the_findings_are_in_the_ledger_and_come_once_more_with_a_further_level(
     assert stored.reasons[0].seen == "6 seen, past 3, 6"
 
 
+def test_keys_on_which_a_threshold_fails_are_told_once(app, caplog):
+    entry = COUNTED | {"reduce": {"total": "sum"}, "threshold": "CAST(host AS INTEGER) > 3"}
+    run = Run(app, [rows(("five", 1), ("5", 1), ("5", 2)), rows(("six", 1), at=NOON + timedelta(hours=2))], entry)
+    run.go()
+    assert [finding.entity for finding in run.found] == ["5"]
+    (said,) = [record.message for record in caplog.records if "cannot be judged" in record.message]
+    assert said.startswith("summaries.tries.threshold: 1 of 2 keys cannot be judged by it: Conversion Error")
+
+
 def test_findings_below_the_least_severity_are_counted(app):
     run = Run(app, [rows(("a", 3))], COUNTED | {"reduce": {"t": "sum"}, "threshold": "t >= 3", "severity": "low"})
     tally = run.go()

@@ -1,5 +1,6 @@
 """Which keys of a window are too much: levels passed, keys that are not new, words for the workers."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,8 @@ from tocsin.detectors.summary.table import KeyTable
 from tocsin.kernels.index import KeyIndex
 from tocsin.records.selection import Selection
 
+log = logging.getLogger(__name__)
+
 
 class Judge:
     """Tells how many levels keys have passed."""
@@ -23,6 +26,7 @@ class Judge:
         self.levels = level_count(summary)
         self.growing = summary.condition.growing if summary.condition else None
         self._selection: Selection | None = None
+        self._told = False
         if summary.condition and not self.growing:
             what = f"summaries.{summary.name}.threshold"
             if summary.levels:
@@ -55,6 +59,8 @@ class Judge:
             return self.passed_early(self.guard_values(table, slots))
         assert self._selection is not None
         selected = self._selection.select(results)
+        if selected.failed:
+            self._tell(selected.failed, len(slots))
         counts = np.zeros(len(slots), np.int64)
         if not self.summary.levels:
             counts[selected.rows] = 1
@@ -63,6 +69,13 @@ class Judge:
             with np.errstate(invalid="ignore"):
                 counts[selected.rows] = np.sum([measure >= level for level in self.summary.levels], axis=0)
         return counts
+
+    def _tell(self, failed: dict[int, str], keys: int) -> None:
+        """Say once that there are keys on which the threshold fails: they would be missed in silence."""
+        if not self._told:
+            self._told = True
+            what, reason = f"summaries.{self.summary.name}.threshold", next(iter(failed.values()))
+            log.warning("%s: %d of %d keys cannot be judged by it: %s", what, len(failed), keys, reason)
 
     def slack(self, values: np.ndarray, workers: int) -> np.ndarray:
         """Return by how much a worker's part of each key may grow unsaid, (m, guards) float64; 0: not at all.
