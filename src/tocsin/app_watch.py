@@ -1,5 +1,6 @@
 """Builds a watch from settings and from what is asked of it: beside app.py the only place that builds."""
 
+import difflib
 import glob
 import logging
 import re
@@ -79,8 +80,8 @@ def chosen(app: App, names: Sequence[str] = (), presets: Sequence[str] = ()) -> 
 
     Where the settings have none and no preset is named: every shipped one with a threshold. Raises SettingsError.
     """
-    wanted = list(presets)
-    if not (app.settings.summaries or wanted):
+    wanted = _presets(app, presets)
+    if not (app.settings.summaries or presets):
         wanted = [name for name, preset in PRESETS.items() if "threshold" in preset.settings]
     found = resolved([*app.settings.summaries, *(SummarySettings(preset=name) for name in wanted)])
     there = [each.name for each in found]
@@ -91,6 +92,17 @@ def chosen(app: App, names: Sequence[str] = (), presets: Sequence[str] = ()) -> 
     if not found:
         raise SettingsError("summaries: none is enabled; `tocsin summaries list` shows those there are")
     return [each for each in found if not names or each.name in names]
+
+
+def _presets(app: App, names: Sequence[str]) -> list[str]:
+    """Return the presets that are asked for and that the settings do not have. Raises SettingsError."""
+    for name in names:
+        if name not in PRESETS:
+            near = difflib.get_close_matches(name, PRESETS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there: {', '.join(PRESETS)}"
+            raise SettingsError(f"--preset: there is no preset {name!r}; {hint}")
+    there = {entry.preset for entry in app.settings.summaries if entry.enabled}
+    return [name for name in dict.fromkeys(names) if name not in there]
 
 
 def control_path(app: App, name: str) -> Path:

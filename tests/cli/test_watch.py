@@ -152,6 +152,15 @@ def test_what_is_wrong_is_told(run, arguments, says):
     assert says in result.stderr
 
 
+def test_a_preset_that_is_on_already_may_be_asked_for(config, run, data):
+    config.write_text(config.read_text() + "  - preset: ftp-guessing\n    severity: critical\n")
+    result = run(
+        "watch", data / "pcap" / "bruteforce.pcap", "--json", *["--preset", "ftp-guessing", "--preset", "port-scan"] * 2
+    )
+    assert result.exit_code == 0, result.stderr
+    assert [json.loads(line)["severity"] for line in result.stdout.splitlines()] == ["critical"]
+
+
 def test_without_summaries_every_shipped_one_with_a_threshold_runs(config, run, data):
     config.write_text(config.read_text().partition("summaries:")[0])
     result = run("watch", data / "pcap" / "bruteforce.pcap", "--json")

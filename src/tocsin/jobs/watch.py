@@ -1,6 +1,7 @@
 """Summaries at work on records: inputs, engine, verdict and results joined, over live logs as over history."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -194,7 +195,7 @@ class Watch:
         self._origin_us = 0
         self._records = 0
         self._seen: list[dict[str, Any]] = []
-        self._seen_s = clock.monotonic()
+        self._seen_s = -math.inf
 
     def resume(self, kept: Kept) -> None:
         """Go on from what was kept. Raises ModelError when it is of other summaries or of another number of workers."""
