@@ -112,6 +112,8 @@ class Simulation:
                         self._under_way += more
 
     def _restart(self, number: int) -> None:
+        """Put a worker and a merger in the place of others, with their states, cut where nothing is on its way."""
+        self.deliver(everything=True)
         old = self.workers[number]
         new = Worker(self.summaries, worker=number, workers=len(self.workers), mergers=len(self.mergers))
         new.restore(old.state())
