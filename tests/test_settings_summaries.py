@@ -1,5 +1,7 @@
 """Settings of summaries: lengths of time, short forms, and presets that are overridden."""
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
@@ -73,6 +75,18 @@ def test_short_forms():
 )
 def test_what_is_refused(wrong):
     with pytest.raises(ValidationError):
+        SummarySettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"key": "id.orig_h"}, "must be names with SQL, such as {host: id.orig_h} (got 'id.orig_h')"),
+        ({"threshold": 5}, "must be a condition such as attempts >= 30, or {of: attempts, at: [30]} (got 5)"),
+    ],
+)
+def test_a_wrong_form_is_told_with_the_right_one(wrong, says):
+    with pytest.raises(ValidationError, match=re.escape(says)):
         SummarySettings(**wrong)
 
 

@@ -73,7 +73,14 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _parts(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be names with SQL, such as {{host: id.orig_h}} (got {value!r})")
+    return value
+
+
 Sql = Annotated[str, BeforeValidator(_sql)]
+Parts = Annotated[dict[str, Sql], BeforeValidator(_parts)]
 
 
 class ThresholdSettings(Section):
@@ -86,6 +93,10 @@ class ThresholdSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
+        if not isinstance(value, str | bool | dict | ThresholdSettings):
+            raise ValueError(
+                f"must be a condition such as attempts >= 30, or {{of: attempts, at: [30]}} (got {value!r})"
+            )
         return {"sql": value} if isinstance(value, str | bool) else value
 
     @model_validator(mode="after")
@@ -102,7 +113,7 @@ class SummaryInputSettings(Section):
 
     input: str = setting("", "record kind: flow, zeek.ssh, eve.alert, …, event")
     where: Sql = setting("", "condition for a record to count; all when unset")
-    key: dict[str, Sql] = setting({}, "name of a part -> SQL; one key for everything when unset")
+    key: Parts = setting({}, "name of a part -> SQL; one key for everything when unset")
     observe: Sql = setting("1", "SQL of the value that is reduced")
     time: Sql = setting("", "SQL of the record's time; what the record kind has, when unset")
     reduce: dict[str, Any] = setting({}, "name of a result -> reducer, or {reducer: SQL, option: value}")

@@ -94,6 +94,11 @@ def test_explain_one_of_the_settings():
     assert yaml.safe_load(facts["yaml"])["summaries"][0]["every"] == "5m"
 
 
+def test_explain_one_that_is_called_like_a_preset():
+    Path("tocsin.yaml").write_text(OWN.replace("name: own", "name: ssh-guessing"))
+    assert output("explain", "ssh-guessing").startswith("ssh-guessing: a summary of the settings")
+
+
 def test_explain_what_is_not_there():
     assert failure("explain", "trceroute") == "there is no summary 'trceroute'; did you mean 'traceroute'?"
     assert failure("explain", "zzzz") == "there is no summary 'zzzz'; `tocsin summaries list`"

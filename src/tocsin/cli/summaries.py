@@ -68,7 +68,7 @@ def explain(app: App, name: str, as_json: bool) -> None:
 
     entry, state, what = _named(app, name)
     built = summary(entry, what)
-    preset = _preset(entry.preset or name)
+    preset = _preset(entry.preset)
     written = to_yaml({"summaries": [_written(entry)]})
     if as_json:
         facts = {
