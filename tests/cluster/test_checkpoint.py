@@ -52,7 +52,7 @@ def test_a_put_that_fails_leaves_the_one_before():
 def test_what_does_not_fit_is_refused():
     store = MemoryStore()
     save(store, AT, ONE)
-    with pytest.raises(ModelError, match="is of other summaries; put their settings back, or delete it"):
+    with pytest.raises(ModelError, match="of other summaries, or of another number of workers; put"):
         load(store, AT, settings="other")
     store.put(AT, to_bytes(frame({"checkpoint": 99})))
     with pytest.raises(ModelError, match="has format 99; this version reads 1"):

@@ -450,6 +450,19 @@ def test_a_file_that_appears_later_joins(tmp_path):
     reader.close()
 
 
+def test_a_folder_that_appears_later_is_not_missed(tmp_path):
+    clock, folder = FakeClock(), tmp_path / "logs"
+    reader = inputs(folder, clock=clock, follow=True)
+    assert some(reader) == []
+    assert [tally.error for tally in reader.report()] == [f"{folder}: No such file or directory"]
+    folder.mkdir()
+    (folder / "conn.log").write_text(zeek_log(2))
+    clock.advance(2)
+    assert names(some(reader)) == uids([0, 1])
+    assert [tally.error for tally in reader.report()] == [""]
+    reader.close()
+
+
 def test_a_quiet_input_does_not_hold_back_the_watermark(tmp_path):
     start = datetime.fromtimestamp(START, UTC)
     clock = FakeClock(start)

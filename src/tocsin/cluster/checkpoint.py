@@ -63,6 +63,7 @@ def load(store: Store, path: str, *, settings: str) -> Checkpoint | None:
         raise ModelError(f"{store.url(path)} is damaged: its checksum differs; delete it to start afresh")
     about = revive(Any, kept.head["about"])
     if about["settings"] != settings:
-        raise ModelError(f"{store.url(path)} is of other summaries; put their settings back, or delete it")
+        other = "is of other summaries, or of another number of workers"
+        raise ModelError(f"{store.url(path)} {other}; put the settings back, or begin anew with --fresh")
     state = pa.decompress(squeezed, decompressed_size=kept.head["nbytes"], codec=CODEC, asbytes=True)
     return Checkpoint(**{**about, "state": state})

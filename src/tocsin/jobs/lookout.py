@@ -69,6 +69,9 @@ class Lookout:
         """Return feeds for what is new since the last look."""
         found, failures = find_files(self.paths, pipes=True)
         self.missing = [Tally(name, error=text) for name, text in failures]
+        for given in map(str, self.paths):
+            if given in self.left_out and Path(given).is_dir():
+                del self.left_out[given]  # the folder was not there before
         found = [item for item in found if item.named or not self._is_apart(item.path)]
         found.sort(key=lambda item: has_packed_name(item.path))  # of two, the plain one: packing may not be over
         if len(found) > _MANY:
