@@ -72,7 +72,12 @@ def test_the_example_of_the_documents():
 
 @pytest.mark.parametrize(
     ("kind", "time"),
-    [("flow", "coalesce(etime, stime)"), ("zeek.conn", "ts"), ("eve.alert", "timestamp"), ("event", "ts")],
+    [
+        ("flow", "coalesce(etime, stime)"),
+        ("zeek.conn", "ts + to_microseconds(CAST(coalesce(duration, 0) * 1e6 AS BIGINT))"),
+        ("eve.alert", "timestamp"),
+        ("event", "ts"),
+    ],
 )
 def test_the_time_of_a_record_kind(kind, time):
     assert built(input=kind).inputs[0].time == time
