@@ -203,6 +203,10 @@ def test_a_manual_epoch_ends_when_it_is_told():
     assert engine.value("test", {"host": "a"})[0]["values"] == {"n": 3}
     assert [result.table.to_pylist() for result in engine.end_epoch("test").results] == [[{"host": "a", "n": 3}]]
     assert engine.value("test", {"host": "a"}) == []
+    engine.observe("event", _rows("a", 1, 120), _ordinals(1))
+    engine.advance(130 * SECOND_US)
+    [last] = engine.finish().results
+    assert (last.start.timestamp(), last.end.timestamp()) == (100, 130)
 
 
 def test_a_result_may_be_called_like_what_is_kept_of_every_key():

@@ -51,6 +51,7 @@ class Merger:
         self._known = {each.name: Known() for each in summaries if each.new_for_us}
         self._late: dict[str, int] = dict.fromkeys(self.summaries, 0)
         self._waiting_since: float | None = None
+        self._reached_us = 0
 
     def receive(self, message: Partial | Progress, now: float) -> Output:
         """Take in what a worker sent; now: a monotonic clock, seconds."""
@@ -192,6 +193,7 @@ class Merger:
         return output
 
     def _apply(self, number: int, peer: Peer, progress: Progress) -> None:
+        self._reached_us = max(self._reached_us, progress.watermark_us or 0)
         if progress.finished:
             peer.watermark_us = FOREVER
         elif progress.watermark_us is not None:
@@ -233,7 +235,7 @@ class Merger:
             if not summary.window_us:
                 if watermark_us == FOREVER:
                     for at in sorted(self._full_windows(name)):
-                        output.extend(self._end_window(summary, at, at, missing))
+                        output.extend(self._end_window(summary, at, max(at, self._reached_us), missing))
                 continue
             output.extend(self._end_timed(summary, watermark_us, missing))
         return output
@@ -367,7 +369,7 @@ class Merger:
         state: dict[str, Any] = {
             "format": STATE_FORMAT, "workers": self.workers, "next": dict(self._next), "first": dict(self._first),
             "begin": dict(self._begin),
-            "late": dict(self._late), "ignored": self.ignored, "origin": dict(self._origin),
+            "late": dict(self._late), "ignored": self.ignored, "reached": self._reached_us, "origin": dict(self._origin),
             "full": {name: sorted(windows) for name, windows in self._full.items()},
             "ends": {name: [[at, following, sorted(who)] for at, (following, who) in ends.items()]
                      for name, ends in self._ends.items()},
@@ -388,6 +390,7 @@ class Merger:
         self._next, self._first, self._late = dict(state["next"]), dict(state["first"]), dict(state["late"])
         self._begin = dict(state["begin"])
         self._origin, self.ignored = dict(state["origin"]), state["ignored"]
+        self._reached_us = state["reached"]
         self._full = {name: set(windows) for name, windows in state["full"].items()}
         self._ends = {
             name: {at: (following, set(who)) for at, following, who in ends} for name, ends in state["ends"].items()
