@@ -369,7 +369,8 @@ class Merger:
         state: dict[str, Any] = {
             "format": STATE_FORMAT, "workers": self.workers, "next": dict(self._next), "first": dict(self._first),
             "begin": dict(self._begin),
-            "late": dict(self._late), "ignored": self.ignored, "reached": self._reached_us, "origin": dict(self._origin),
+            "late": dict(self._late), "ignored": self.ignored, "reached": self._reached_us,
+            "origin": dict(self._origin),
             "full": {name: sorted(windows) for name, windows in self._full.items()},
             "ends": {name: [[at, following, sorted(who)] for at, (following, who) in ends.items()]
                      for name, ends in self._ends.items()},
