@@ -17,7 +17,11 @@ class Peer:
     waiting: dict[int, Progress] = field(default_factory=dict)
     finals: set[int] = field(default_factory=set)
     done: int = 0
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def hear(self, progress: Progress) -> None:
+        """Keep a Progress until all that it speaks of is here; one that was here before is nothing new."""
+        if progress.number > self.number:
+            self.waiting.setdefault(progress.number, progress)
 
     def has_final(self, number: int) -> bool:
         """Note that a final came; say whether it was here before."""
@@ -30,11 +34,15 @@ class Peer:
         return False
 
     def next_progress(self) -> Progress | None:
-        """Return the next Progress of which all finals are here."""
+        """Return the next Progress of which all finals are here; from now on it holds."""
         progress = self.waiting.get(self.number + 1)
         if progress is None or progress.finals > self.done:
             return None
         self.number += 1
+        if progress.finished:
+            self.watermark_us = FOREVER
+        elif progress.watermark_us is not None:
+            self.watermark_us = float(progress.watermark_us)
         return self.waiting.pop(self.number)
 
     def state(self) -> dict[str, Any]:
@@ -45,7 +53,6 @@ class Peer:
             "number": self.number,
             "finals": sorted(self.finals),
             "done": self.done,
-            "counts": self.counts,
         }
 
     @classmethod
@@ -54,4 +61,4 @@ class Peer:
         watermark = state["watermark"]
         if watermark is None:
             watermark = FOREVER if state["finished"] else -FOREVER
-        return cls(watermark, state["number"], {}, set(state["finals"]), state["done"], state["counts"])
+        return cls(watermark, state["number"], {}, set(state["finals"]), state["done"])
