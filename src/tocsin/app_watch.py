@@ -14,12 +14,13 @@ from tocsin.cluster.control import Control, ask
 from tocsin.cluster.engine import Engine
 from tocsin.cluster.processes import ProcessEngine, summaries_digest
 from tocsin.cluster.single import SingleEngine
-from tocsin.detectors.summary.build import build, resolved
+from tocsin.detectors.summary.build import KIND, build, resolved
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.presets import PRESETS
-from tocsin.errors import SettingsError, TocsinError
+from tocsin.errors import InputError, SettingsError, TocsinError
 from tocsin.jobs.alarm import Alarm
 from tocsin.jobs.delivery import Delivery
+from tocsin.jobs.discover import make_source
 from tocsin.jobs.epochs import Epochs
 from tocsin.jobs.inputs import Inputs, lake_inputs
 from tocsin.jobs.kept import Keeper, Kept, last_tally
@@ -185,12 +186,24 @@ def _engine(app: App, summaries: list[Summary], workers: int, origin_us: int) ->
     )
 
 
+def _check_words(app: App, wanted: Wanted) -> None:
+    """Refuse a format or a kind that is none before any file is looked at. Raises SettingsError."""
+    if wanted.kind and not KIND.fullmatch(wanted.kind):
+        raise SettingsError(f"--kind: {wanted.kind!r} is no record kind; such as flow, zeek.ssh, eve.alert, event")
+    try:
+        if wanted.format_name:
+            make_source(wanted.format_name, app.settings.ingest)
+    except InputError as error:
+        raise SettingsError(f"--format: {error}") from error
+
+
 def _mergers(workers: int) -> int:
     return -(-workers // WORKERS_A_MERGER)
 
 
 def _records(app: App, wanted: Wanted, summaries: Mapping[str, Summary], positions: dict[str, Any] | None) -> Reader:
     kinds = {each.kind for summary in summaries.values() for each in summary.inputs}
+    _check_words(app, wanted)
     if not wanted.paths:
         return lake_inputs(app.store, app.domain, clock=app.clock, since=wanted.since, until=wanted.until)
     return Inputs(

@@ -299,3 +299,10 @@ def whole(config, *arguments):
     watch = Process(config, *arguments, "--state", "watch", out=subprocess.DEVNULL)
     _, err = watch.process.communicate(timeout=100)
     assert watch.process.returncode == 0, err
+
+
+@pytest.mark.parametrize(("option", "word"), [("--format", "nope"), ("--format", "csv:none"), ("--kind", "ssh")])
+def test_a_word_that_is_none_is_refused_before_anything_is_read(run, tmp_path, option, word):
+    result = run("watch", tmp_path / "absent.log", option, word)
+    assert result.exit_code == 2
+    assert f"{option}: " in result.output

@@ -106,6 +106,7 @@ def test_the_schemas_that_are_remembered_are_bounded(monkeypatch):
         ("", "is empty"),
         ("nosuch(x)", "nosuch does not exist"),
         ("count(*)", "cannot contain aggregates"),
+        ("*", "one value of a record"),
         ("row_number() OVER ()", "cannot contain window functions"),
         ("unnest([1, 2])", "UNNEST"),
         ("x::nosuch", "nosuch does not exist"),

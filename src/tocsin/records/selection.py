@@ -121,6 +121,8 @@ def misuse(sql: str) -> str | None:
     """Say what is wrong with an expression over single rows, whatever the columns and their types; None: nothing."""
     if not sql.strip():
         return "it is empty"
+    if sql.strip(" (").startswith("*"):
+        return "it must be one value of a record, not all of its columns"
     if _NUMBER.fullmatch(sql):
         return None
     try:
