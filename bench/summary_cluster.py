@@ -1,5 +1,6 @@
 """Summaries in several processes: how much faster two workers are than one, and how soon a crossing is known.
 
+    python bench/summary_cluster.py               both, as they stand
     python bench/summary_cluster.py scale [--rows 10000000] [--keys 1000000]
     python bench/summary_cluster.py latency [--workers 8] [--rate 200000] [--seconds 15]
 
@@ -321,8 +322,9 @@ def main() -> None:
         role, number, workers, path, fds = sys.argv[2:]
         run_part(role, int(number), int(workers), path, json.loads(fds))
         return
-    given = read_arguments(sys.argv[1:])
-    {"scale": scale, "latency": latency}[given.pop("kind")](**given)
+    for words in [sys.argv[1:]] if sys.argv[1:] else [["latency"], ["scale"]]:
+        given = read_arguments(words)
+        {"scale": scale, "latency": latency}[given.pop("kind")](**given)
 
 
 if __name__ == "__main__":
