@@ -230,3 +230,16 @@ def _watches(simulation):
     for worker in simulation.workers:
         for window in worker._windows["test"].values():
             yield from window.watches
+
+
+def test_a_wrong_clock_among_many_costs_no_more_windows_than_there_are_records():
+    """Between 1970 and 2025 there are thirty million minutes."""
+    summary = a_summary({"n": "count"}, step_s=20, lateness_us=2**60)
+    rows = [("a", 1.0, 30), ("a", 1.0, 1_736_337_600), ("a", 1.0, 1_736_337_601)]
+    worker = Worker([summary])
+    worker.observe("event", a_table(rows), _ordinals(3))
+    found = [
+        (each["start"].year, each["values"]["n"])
+        for each in Merger([summary]).value(worker.value("test", {"host": "a"}))
+    ]
+    assert found == [(1969, 1), (1970, 1), (1970, 1), *[(2025, 2)] * 3]

@@ -185,12 +185,10 @@ class Worker:
         last = (times - origin) // step
         low, high = int(last.min()), int(last.max())
         back = summary.window_us // step
-        for place in range(low - back + 1, high + 1):
-            at = place * step + origin
-            if low == high:
-                yield at, None
-            elif len(rows := np.flatnonzero((last >= place) & (last < place + back))):
-                yield at, rows
+        present = [low] if low == high else np.unique(last).tolist()  # one wrong clock may be many windows away
+        for place in sorted({each - before for each in present for before in range(back)}):
+            is_in = (last >= place) & (last < place + back) if low < high else None
+            yield place * step + origin, None if is_in is None else np.flatnonzero(is_in)
 
     def _add(self, summary: Summary, at: int, number: int, observed: Observed, table: pa.Table) -> list[Message]:
         window = self._open(summary, at)
