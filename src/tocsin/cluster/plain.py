@@ -3,15 +3,15 @@
 import types
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from tocsin.records.times import from_us, to_us
+
 _TIME = "$us"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 Revive = Callable[[Any], Any]
 
@@ -29,7 +29,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, datetime):
-        return {_TIME: (value.astimezone(UTC) - _EPOCH) // _MICROSECOND}
+        return {_TIME: to_us(value.astimezone(UTC))}
     if isinstance(value, np.generic):
         return plain(value.item())
     if is_dataclass(value):
@@ -67,7 +67,7 @@ def _anything(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if value.keys() == {_TIME}:
-        return _EPOCH + value[_TIME] * _MICROSECOND
+        return from_us(value[_TIME])
     return {_unescaped(key): _anything(item) for key, item in value.items()}
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from tocsin.cluster.engine import Engine, SummaryStatus
 from tocsin.cluster.requests import check_key, check_manual
 from tocsin.detector import dump_state, load_state
+from tocsin.detectors.summary.course import part_of
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.merger import Merger
 from tocsin.detectors.summary.messages import Output, Partial
@@ -63,8 +64,8 @@ class SingleEngine(Engine):
         """Take over a state."""
         parts = load_state(state)
         try:
-            self._worker.restore(_part(parts, "worker/"))
-            self._merger.restore(_part(parts, "merger/"))
+            self._worker.restore(part_of(parts, "worker/"))
+            self._merger.restore(part_of(parts, "merger/"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"this state is of other summaries or incomplete ({error!r})") from error
 
@@ -90,7 +91,3 @@ class SingleEngine(Engine):
         for message in messages:
             output.extend(self._merger.receive(message, self._now()))
         return output
-
-
-def _part(parts: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}

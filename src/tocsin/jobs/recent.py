@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +12,12 @@ from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.messages import Crossing
 from tocsin.detectors.summary.rows import plain_row
 from tocsin.detectors.summary.stream import Stream
+from tocsin.records.times import to_us
 
 MOST_ROWS = 100_000
 """Records that are kept, of the kinds of summaries whose condition is judged at the end."""
 
 EXAMPLES = 20
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Recent:
@@ -71,6 +69,5 @@ class Recent:
 
 
 def _within(times: np.ndarray, crossing: Crossing) -> np.ndarray:
-    begin, end = ((time - _EPOCH) // timedelta(microseconds=1) for time in (crossing.begin, crossing.end))
-    result: np.ndarray = (times >= begin) & (times <= end)
+    result: np.ndarray = (times >= to_us(crossing.begin)) & (times <= to_us(crossing.end))
     return result

@@ -4,12 +4,11 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tocsin.clock import Clock
 from tocsin.cluster.control import Control, Request
@@ -26,6 +25,7 @@ from tocsin.jobs.kept import Keeper, Kept
 from tocsin.jobs.merge import Records
 from tocsin.jobs.resultfile import ResultFile
 from tocsin.records.conn import as_zeek_conn
+from tocsin.records.times import earliest, to_us
 
 log = logging.getLogger("tocsin.watch")
 
@@ -38,12 +38,7 @@ STATUS_S = 1.0
 LOOK_S = 10.0
 """How often the summaries' status is taken without being asked for: other processes must answer for it."""
 
-TIMES = {"flow": "stime", "zeek": "ts", "eve": "timestamp", "event": "ts"}
-"""Where a record's time is, by the first part of its kind."""
-
 ZEEK_CONN = "zeek.conn"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Reader(Protocol):
@@ -273,7 +268,7 @@ class Watch:
     def _observe(self, read: Records) -> None:
         if not read.table.num_rows:
             return
-        engine = self._engine or self._begin(_first_time(read))
+        engine = self._engine or self._begin(earliest(read.kind, read.table))
         self._records += read.table.num_rows
         for kind, table in self._views(read):
             self._alarm.recent.add(kind, table)
@@ -347,7 +342,7 @@ class Watch:
             return asdict(self.tally())
         name = str(asked.get("summary"))
         if asked.get("do") == "next-epoch":
-            now_us = (self._clock.now() - _EPOCH) // timedelta(microseconds=1)
+            now_us = to_us(self._clock.now())
             ended = (self._engine or self._begin(now_us)).end_epoch(name)
             self._take(ended)
             return {"summary": name, "ended": len(ended.results)}
@@ -355,10 +350,3 @@ class Watch:
             check_key(self._summaries, name, asked.get("key", {}))
             return self._engine.value(name, asked.get("key", {})) if self._engine else []
         raise SettingsError(f"a watch can be asked for status, value and next-epoch (got {asked.get('do')!r})")
-
-
-def _first_time(read: Records) -> int:
-    """Return the earliest time in a batch, microseconds."""
-    name = TIMES[read.kind.partition(".")[0]]
-    first = pc.min(read.table.column(name)).cast(pa.int64()).as_py() if name in read.table.column_names else None
-    return int(first or 0)

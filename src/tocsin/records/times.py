@@ -1,10 +1,25 @@
-"""When a record happened, whatever its kind."""
+"""When a record happened, whatever its kind; times as microseconds."""
+
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tocsin.records.typed import typed
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(time: datetime) -> int:
+    """Return a time (with its zone) as microseconds since 1970 UTC."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def from_us(time_us: int) -> datetime:
+    """Return microseconds since 1970 UTC as a time."""
+    return _EPOCH + time_us * _MICROSECOND
 
 
 def record_times(kind: str, table: pa.Table) -> pa.ChunkedArray:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from tocsin.detectors.summary.peer import FOREVER
 from tocsin.detectors.summary.rows import plain
 from tocsin.detectors.summary.share import Share
 from tocsin.detectors.summary.table import BEGIN, END, RECORDS, KeyTable
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from tocsin.records.times import from_us
 
 
 class Course:
@@ -112,7 +110,7 @@ class Course:
                 key = {name: row.pop(name) for name in self.summary.key_parts}
                 records, _, _ = row.pop(RECORDS, None), row.pop(BEGIN, None), row.pop(END, None)
                 values = {name: plain(value) for name, value in row.items()}
-                times = {"start": _time(at), "end": _time(at + self.summary.window_us)}
+                times = {"start": from_us(at), "end": from_us(at + self.summary.window_us)}
                 found.append({**times, "key": key, "values": values, "records": records})
         return found
 
@@ -209,8 +207,8 @@ class Course:
         if count > 0 and self.merger == 0:
             table = KeyTable(self.summary)
             empty = table.results(table.all_slots())
-            end = _time(until - step + length)
-            output.results.append(EpochResult(self.summary.name, _time(at), end, self.merger, empty, epochs=count))
+            end = from_us(until - step + length)
+            output.results.append(EpochResult(self.summary.name, from_us(at), end, self.merger, empty, epochs=count))
 
     def _end_window(self, at: int, end_us: int, missing: set[int]) -> Output:
         """Judge a window's keys for the last time and return its results."""
@@ -226,7 +224,7 @@ class Course:
             self._known.add(share.table.index.keys, end_us, end_us - self.summary.new_for_us)
         late = sum(self._late.values())
         result = EpochResult(
-            self.summary.name, _time(at), _time(end_us), self.merger, results, sum(share.records.values()),
+            self.summary.name, from_us(at), from_us(end_us), self.merger, results, sum(share.records.values()),
             late - self._late_told, sum(share.evicted.values()), tuple(sorted(absent)),
         )  # fmt: skip
         self._late_told = late
@@ -309,7 +307,3 @@ def part_of(state: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 def _least(one: int | None, other: int | None) -> int | None:
     return min((each for each in (one, other) if each is not None), default=None)
-
-
-def _time(time_us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=time_us)

@@ -5,19 +5,19 @@ import math
 import re
 import string
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from tocsin.detectors.summary.condition import Guard
 from tocsin.detectors.summary.definition import SECOND_US, Summary
 from tocsin.detectors.summary.messages import Crossing
 from tocsin.records.finding import SEVERITIES, Candidate, Reason, Severity, rfc3339
+from tocsin.records.times import from_us
 
 DETECTOR = "summary"
 
 MOST_RECORDS = 20
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMN = re.compile(r'[A-Za-z_][\w.]*|"[^"]+"')
 _TEXT = re.compile(r"'[^']*'")
 
@@ -117,7 +117,7 @@ def _about(summary: Summary, crossing: Crossing) -> str:
     several of them is one finding, two at most.
     """
     length = summary.window_us if summary.step_us < summary.window_us else 1
-    window = rfc3339(_EPOCH + timedelta(microseconds=crossing.window // length * length))
+    window = rfc3339(from_us(crossing.window // length * length))
     rest = {part: value for part, value in crossing.key.items() if part != summary.entity or value in (None, "-", "")}
     return f"{summary.name} {window}" + (f" {json.dumps(rest, ensure_ascii=False, default=str)}" if rest else "")
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from tocsin.detectors.summary.columns import as_numbers
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.levels import level_count, next_goal, passed
+from tocsin.detectors.summary.room import make_room
 from tocsin.detectors.summary.rows import from_ipc, to_ipc
 from tocsin.detectors.summary.table import KeyTable
 from tocsin.kernels.index import KeyIndex
@@ -19,12 +20,18 @@ log = logging.getLogger(__name__)
 
 
 class Judge:
-    """Tells how many levels keys have passed."""
+    """Tells how many levels keys have passed.
+
+    largest: of which guards the workers' largest value is the whole, (guards,) bool; of the others it is their sum.
+    """
 
     def __init__(self, summary: Summary) -> None:
         self.summary = summary
         self.levels = level_count(summary)
         self.growing = summary.condition.growing if summary.condition else None
+        kinds = {reducer.name: reducer.kind for reducer in summary.reducers}
+        guards = self.growing.guards() if self.growing else ()
+        self.largest = np.array([kinds[guard.name] == "max" for guard in guards], bool)
         self._selection: Selection | None = None
         self._told = False
         if summary.condition and not self.growing:
@@ -33,12 +40,6 @@ class Judge:
                 self._selection = Selection({"measure": summary.condition.sql}, what=what)
             else:
                 self._selection = Selection({}, summary.condition.sql, what=what)
-
-    @property
-    def largest(self) -> np.ndarray:
-        """Of which guards the workers' largest value is the whole, (guards,) bool; of the others it is their sum."""
-        kinds = {reducer.name: reducer.kind for reducer in self.summary.reducers}
-        return np.array([kinds[guard.name] == "max" for guard in self.growing.guards()] if self.growing else [], bool)
 
     def guard_values(self, table: KeyTable, slots: np.ndarray) -> np.ndarray:
         """Return each guard's value of the keys in these slots, (m, guards) float64, NaN where there is none."""
@@ -122,18 +123,18 @@ class Passed:
     def _slots(self, keys: np.ndarray) -> np.ndarray:
         slots, first = self._index.slots(keys)
         if len(first):
-            self._count = np.concatenate([self._count, np.zeros(len(first), np.int64)])
-            fresh = np.full((len(first), self._slack.shape[1]), np.inf)
-            self._slack = np.concatenate([self._slack, fresh])
+            make_room(self._count, len(self._index), 0)
+            make_room(self._slack, len(self._index), np.inf)
         return slots
 
     def state(self) -> list[np.ndarray]:
         """Return keys, counts and slacks."""
-        return [self._index.keys.copy(), self._count, self._slack]
+        known = len(self._index)
+        return [self._index.keys.copy(), self._count[:known].copy(), self._slack[:known].copy()]
 
     def restore(self, parts: Iterable[np.ndarray]) -> None:
         """Take over what `state` returned."""
-        keys, self._count, self._slack = parts
+        keys, self._count, self._slack = (part.copy() for part in parts)
         self._index.slots(keys)
 
 

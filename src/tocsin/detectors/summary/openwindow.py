@@ -13,7 +13,7 @@ from tocsin.detectors.summary.stream import Observed
 from tocsin.detectors.summary.table import KeyTable
 from tocsin.kernels.windows import ADD, MOST, raise_bounds
 
-_ONES = np.empty(0)
+_ONE_EACH = np.empty(0)
 
 
 @dataclass
@@ -75,10 +75,10 @@ class Watch:
 
     def raise_bounds(self, slots: np.ndarray, observed: Observed, due: np.ndarray) -> int:
         """Raise bounds by what rows may add; mark the slots to look at."""
-        steps = _ONES
+        steps = _ONE_EACH
         if self.kind in ("sum", "max"):
             given = observed.values[self.place[1]].number
-            steps = given if given is not None else _ONES
+            steps = given if given is not None else _ONE_EACH
         how = MOST if self.kind == "max" else ADD
         return int(raise_bounds(slots, steps, how, self.rows, due))
 

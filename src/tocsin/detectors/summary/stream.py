@@ -67,15 +67,14 @@ class Stream:
         parts = {name: self._column(selected.columns, f"key.{name}") for name in self.input.key}
         keys = key_hashes(parts.values(), len(rows))
         drawn = ordinals if len(rows) == len(ordinals) else ordinals[rows]
-        values = [self._values(place, each, selected.columns, times, drawn) for place, each in self._enumerated()]
+        values = [
+            self._values(place, each, selected.columns, times, drawn) for place, each in enumerate(self._accumulators)
+        ]
         observed = Observed(keys, times, parts, values, rows)
         untimed = len(timed) - int(np.count_nonzero(timed))
         if untimed:
             observed = observed.take(np.flatnonzero(timed))
         return observed, len(selected.failed) + untimed
-
-    def _enumerated(self) -> list[tuple[int, Accumulator]]:
-        return list(enumerate(self._accumulators))
 
     def _column(self, columns: dict[str, pa.Array], name: str) -> pa.Array:
         return columns[self._names[name]]
