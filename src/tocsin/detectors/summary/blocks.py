@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.blocks import SIZES
+from tocsin.kernels.room import make_room
 
 
 class Blocks:

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.index import KeyIndex
+from tocsin.kernels.room import make_room
 
 _SLACK_ROWS = 1000
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 from tocsin.detectors.summary.accumulator import Accumulator, Values
 from tocsin.detectors.summary.definition import Reducer
 from tocsin.detectors.summary.lists import lists_of, values_of
-from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.buffers import frozen
 from tocsin.kernels.hll import encode
+from tocsin.kernels.room import make_room
 from tocsin.kernels.sketches import (
     PRECISIONS,
     add_codes,

@@ -10,10 +10,10 @@ import pyarrow as pa
 from tocsin.detectors.summary.columns import as_numbers
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.levels import level_count, next_goal, passed
-from tocsin.detectors.summary.room import make_room
 from tocsin.detectors.summary.rows import from_ipc, to_ipc
 from tocsin.detectors.summary.table import KeyTable
 from tocsin.kernels.index import KeyIndex
+from tocsin.kernels.room import make_room
 from tocsin.records.selection import Selection
 
 log = logging.getLogger(__name__)

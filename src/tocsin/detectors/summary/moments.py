@@ -5,8 +5,8 @@ import pyarrow as pa
 
 from tocsin.detectors.summary.accumulator import Accumulator, Values
 from tocsin.detectors.summary.definition import Reducer
-from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.moments import COUNT, MOST, SUM, add_plain, add_spread, count_blanks, merge_spread
+from tocsin.kernels.room import make_room
 from tocsin.kernels.strings import NULL_HASH
 
 _PLAIN = ("count", "sum", "least", "most")

@@ -8,9 +8,9 @@ from tocsin.detectors.summary.accumulator import Accumulator
 from tocsin.detectors.summary.condition import Growing, Guard
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.levels import next_goal
-from tocsin.detectors.summary.room import make_room
 from tocsin.detectors.summary.stream import Observed
 from tocsin.detectors.summary.table import KeyTable
+from tocsin.kernels.room import make_room
 from tocsin.kernels.windows import ADD, MOST, raise_bounds
 
 _ONE_EACH = np.empty(0)

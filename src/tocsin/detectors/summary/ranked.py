@@ -9,9 +9,10 @@ from tocsin.detectors.summary.accumulator import Accumulator, Values
 from tocsin.detectors.summary.blocks import Blocks
 from tocsin.detectors.summary.definition import Reducer
 from tocsin.detectors.summary.lists import fields_of, lists_of
-from tocsin.detectors.summary.texts import TextPool, valued
+from tocsin.detectors.summary.valued import valued
 from tocsin.kernels.buffers import frozen
 from tocsin.kernels.ranked import rank_rows, ring_places
+from tocsin.kernels.texts import TextPool
 
 
 class Ranked(Accumulator):

@@ -5,8 +5,8 @@ import pyarrow as pa
 
 from tocsin.detectors.summary.accumulator import Accumulator, Values
 from tocsin.detectors.summary.definition import Reducer
-from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.moments import widen
+from tocsin.kernels.room import make_room
 
 _EMPTY = {"first": np.iinfo(np.int64).max, "last": np.iinfo(np.int64).min}
 

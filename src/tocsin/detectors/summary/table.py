@@ -6,8 +6,8 @@ import pyarrow as pa
 from tocsin.detectors.summary.accumulator import Accumulator, Values, accumulators
 from tocsin.detectors.summary.columns import texts
 from tocsin.detectors.summary.definition import Summary
-from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.index import KeyIndex
+from tocsin.kernels.room import make_room
 from tocsin.kernels.windows import note_times
 
 _UNSEEN = np.array([np.iinfo(np.int64).max, -np.iinfo(np.int64).max, 0])

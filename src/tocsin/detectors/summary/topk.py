@@ -8,9 +8,10 @@ from tocsin.detectors.summary.blocks import Blocks
 from tocsin.detectors.summary.counters import Counters, joined, largest
 from tocsin.detectors.summary.definition import Reducer
 from tocsin.detectors.summary.lists import fields_of, lists_of
-from tocsin.detectors.summary.texts import TextPool, valued
+from tocsin.detectors.summary.valued import valued
 from tocsin.kernels.buffers import frozen
 from tocsin.kernels.spacesaving import CELLS, block_places, count_rows, join_slots, refill_slots
+from tocsin.kernels.texts import TextPool
 
 _COUNTER = {"key": np.uint64, "count": np.int64, "error": np.int64, "last": np.uint64}
 

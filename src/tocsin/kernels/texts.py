@@ -3,11 +3,9 @@
 import numpy as np
 import pyarrow as pa
 
-from tocsin.detectors.summary.accumulator import Values
-from tocsin.detectors.summary.room import make_room
 from tocsin.kernels.buffers import plain_text, text_buffers
 from tocsin.kernels.index import KeyIndex
-from tocsin.kernels.strings import NULL_HASH
+from tocsin.kernels.room import make_room
 
 _LEAST = 1024
 
@@ -35,11 +33,14 @@ class TextPool:
         """Whether there are more than twice as many texts as `only` left: time to call it again."""
         return len(self) > 2 * self._settled + _LEAST
 
-    def add(self, hashes: np.ndarray, texts: pa.Array) -> None:
-        """Keep the texts of hashes that are not known yet. hashes: (n,) uint64. texts: (n,) string, none null."""
-        _, first = self._index.slots(hashes)
+    def add(self, hashes: np.ndarray, texts: pa.Array) -> np.ndarray:
+        """Keep the texts of hashes that are not known yet; return each one's number, from 0 in order of appearance.
+
+        hashes: (n,) uint64. texts: (n,) string, none null. Returns (n,) int32.
+        """
+        numbers, first = self._index.slots(hashes)
         if not len(first):
-            return
+            return numbers
         new = text_buffers(plain_text(texts.take(pa.array(first))))
         begin, end = int(new.offsets[0]), int(new.offsets[-1])
         known = len(self) - len(first)
@@ -48,13 +49,26 @@ class TextPool:
         self._offsets[known + 1 : len(self) + 1] = new.offsets[1:] + np.int64(self._size - begin)
         self._data[self._size : self._size + end - begin] = new.data[begin:end]
         self._size += end - begin
+        return numbers
+
+    def numbers(self, hashes: np.ndarray) -> np.ndarray:
+        """Return each hash's number, -1 where it is not known: (n,) int32."""
+        return self._index.find(hashes)
+
+    @property
+    def hashes(self) -> np.ndarray:
+        """Every hash, by number: (size,) uint64; a view."""
+        return self._index.keys
 
     def get(self, hashes: np.ndarray) -> pa.Array:
         """Return each hash's text, null where it is not known: (n,) string."""
-        rows = self._index.find(hashes)
+        return self.texts(self._index.find(hashes))
+
+    def texts(self, numbers: np.ndarray) -> pa.Array:
+        """Return the texts with these numbers, null for a negative one: (n,) string."""
         buffers = [None, pa.py_buffer(self._offsets), pa.py_buffer(self._data)]
         held = pa.Array.from_buffers(pa.large_string(), len(self), buffers)
-        return held.take(pa.array(rows, mask=rows < 0)).cast(pa.string())
+        return held.take(pa.array(numbers, mask=numbers < 0)).cast(pa.string())
 
     def only(self, hashes: np.ndarray) -> "TextPool":
         """Return a pool of these hashes' texts. hashes: (n,) uint64, known ones, repeated or not."""
@@ -63,14 +77,3 @@ class TextPool:
         pool.add(live, self.get(live))
         pool._settled = len(pool)
         return pool
-
-
-def valued(slots: np.ndarray, values: Values) -> tuple[np.ndarray, np.ndarray, pa.Array, np.ndarray | slice]:
-    """Return the slots, hashes and texts of the rows that have a value, and which rows those are."""
-    assert values.hash is not None
-    assert values.text is not None
-    there = values.hash != np.uint64(NULL_HASH)
-    if there.all():
-        return slots, values.hash, values.text, slice(None)
-    rows = np.flatnonzero(there)
-    return slots[rows], values.hash[rows], values.text.take(pa.array(rows)), rows

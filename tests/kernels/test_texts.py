@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.detectors.summary.texts import TextPool
 from tocsin.kernels.strings import NULL_HASH, hash_strings
+from tocsin.kernels.texts import TextPool
 
 
 @given(st.lists(st.lists(st.text(max_size=5), max_size=20), max_size=8))
