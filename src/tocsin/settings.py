@@ -19,6 +19,7 @@ from tocsin.errors import SettingsError
 from tocsin.settings_file import SettingsFile, read_settings_file
 from tocsin.settings_keys import is_secret, nearest
 from tocsin.settings_section import LocalPath, Percent, Section, at_home, one_of, setting
+from tocsin.settings_serve import ServeSettings
 from tocsin.settings_sinks import SinkSettings
 from tocsin.settings_summaries import SummarySettings
 
@@ -262,6 +263,7 @@ class Settings(BaseSettings):
     watch: WatchSettings = WatchSettings()
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()
+    serve: ServeSettings = ServeSettings()
     limits: LimitSettings = LimitSettings()
 
     @field_validator("store")
