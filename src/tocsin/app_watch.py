@@ -1,33 +1,34 @@
 """Builds a watch from settings and from what is asked of it: beside app.py the only place that builds."""
 
 import difflib
-import glob
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from tocsin.app import App
-from tocsin.cluster.control import Control, ask
+from tocsin.cluster.control import Control
 from tocsin.cluster.engine import Engine
 from tocsin.cluster.processes import ProcessEngine, summaries_digest
 from tocsin.cluster.single import SingleEngine
-from tocsin.detectors.summary.build import KIND, build, resolved
+from tocsin.detectors.summary.build import build, resolved
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.presets import PRESETS
-from tocsin.errors import InputError, SettingsError, TocsinError
+from tocsin.errors import InputError, SettingsError
 from tocsin.jobs.alarm import Alarm
 from tocsin.jobs.delivery import Delivery
 from tocsin.jobs.discover import make_source
 from tocsin.jobs.epochs import Epochs
 from tocsin.jobs.inputs import Inputs, lake_inputs
-from tocsin.jobs.kept import Keeper, Kept, last_tally
+from tocsin.jobs.kept import Keeper, Kept
 from tocsin.jobs.resultfile import open_results
 from tocsin.jobs.watch import Reader, Results, Wanted, Watch
+from tocsin.jobs.watches import CHECKPOINT
 from tocsin.ledger.ledger import Ledger
 from tocsin.records.finding import Finding
+from tocsin.records.kinds import KIND
 from tocsin.settings_summaries import SummarySettings
 from tocsin.sink import Sink
 from tocsin.sinks.build import build_sink
@@ -35,8 +36,6 @@ from tocsin.verdict.severity import Cutoffs
 from tocsin.verdict.verdict import Verdict
 
 log = logging.getLogger("tocsin.watch")
-
-SUFFIX = ".checkpoint"
 
 WORKERS_A_MERGER = 4
 """Workers that keep one merger busy; one process alone counts and merges."""
@@ -111,22 +110,8 @@ def control_path(app: App, name: str) -> Path:
     return app.home / "watch" / f"{app.domain}.{_checked(name)}.sock"
 
 
-def watches(app: App) -> dict[str, dict[str, Any]]:
-    """Return what each watch has done, by name: of those that run, now; of the others, when they were last kept."""
-    found = {}
-    for info in app.store.list(f"{app.domain}/watch/"):
-        name = info.path.rpartition("/")[2].removesuffix(SUFFIX)
-        if info.path.endswith(SUFFIX) and (tally := last_tally(app.store, info.path)) is not None:
-            found[name] = {"running": False, **tally}
-    for path in (app.home / "watch").glob(f"{glob.escape(app.domain)}.*.sock"):
-        name = path.name.removeprefix(f"{app.domain}.").removesuffix(".sock")
-        with suppress(TocsinError):
-            found[name] = {"running": True, **ask(path, {"do": "status"}, timeout_s=5.0)}
-    return found
-
-
 def _checkpoint(app: App, name: str) -> str:
-    return f"{app.domain}/watch/{_checked(name)}{SUFFIX}"
+    return f"{app.domain}/watch/{_checked(name)}{CHECKPOINT}"
 
 
 def _checked(name: str) -> str:

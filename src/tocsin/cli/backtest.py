@@ -8,7 +8,7 @@ from tocsin.app import App
 from tocsin.cli.findings import show_time
 from tocsin.cli.output import print_table
 from tocsin.cli.watch import Outcome, run, summary_options
-from tocsin.cli.when import parse_when
+from tocsin.records.when import parse_when
 
 
 @click.command()

@@ -6,8 +6,8 @@ from typing import Any
 import rich_click as click
 
 from tocsin.app import App
-from tocsin.cli.when import parse_when
 from tocsin.records.finding import SEVERITIES, STATES
+from tocsin.records.when import parse_when
 
 _OPTIONS = (
     click.option("--since", metavar="TIME", help="From this time on: 2025-01-08, RFC 3339, or 24h, 7d ago."),

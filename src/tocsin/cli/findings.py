@@ -13,6 +13,7 @@ from tocsin.app import App
 from tocsin.cli.filters import chosen, finding_filters
 from tocsin.cli.output import json_option, print_json, print_table, printable, show_score
 from tocsin.errors import SettingsError, SinkError
+from tocsin.ledger.documents import finding_document
 from tocsin.records.finding import STATES, Finding, Reason
 
 BAR = 20
@@ -88,7 +89,7 @@ def show(app: App, finding_id: str, as_json: bool) -> None:
     finding = app.ledger.finding(finding_id)
     said = app.ledger.labels(finding.id)
     if as_json:
-        print_json(finding.to_dict() | {"labels": [label.to_dict() for label in said]})
+        print_json(finding_document(finding, said))
         return
     click.echo(f"{printable(finding.title)}\n")
     click.echo(f"  {finding.severity}, score {show_score(finding.score)}; {finding.kind} by {finding.detector}")

@@ -9,10 +9,11 @@ import rich_click as click
 from tocsin.app import App
 from tocsin.cli.findings import show_time, user
 from tocsin.cli.output import json_option, print_json, print_table, show_score
-from tocsin.cli.when import parse_until, parse_when
 from tocsin.errors import LedgerError
+from tocsin.ledger.documents import added_document, removed_document, rule_document
 from tocsin.records.finding import Finding
-from tocsin.records.suppression import Suppression, suppression_id
+from tocsin.records.suppression import Suppression, in_words, new_rule
+from tocsin.records.when import parse_until, parse_when
 
 _CONDITIONS = (
     click.option("--entity", default="", help="This entity, exactly."),
@@ -63,9 +64,9 @@ def add(app: App, /, owner: str | None, reason: str, expires: str | None, as_jso
     rule = replace(rule, expires=parse_until(expires, app.clock.now(), "--expires"))
     hidden = app.verdict.add_rule(rule)
     if as_json:
-        print_json(rule.to_dict() | {"hidden": [finding.id for finding in hidden]})
+        print_json(added_document(rule, hidden))
         return
-    click.echo(f"Rule {rule.id} hides {_condition(rule)}, {len(hidden)} stored findings among it.")
+    click.echo(f"Rule {rule.id} hides {in_words(rule)}, {len(hidden)} stored findings among it.")
 
 
 @suppress.command()
@@ -84,7 +85,7 @@ def test(app: App, /, as_json: bool, **conditions: Any) -> None:
         print_json([finding.to_dict() for finding in hidden])
         return
     in_sight = app.ledger.count_findings(domain=app.domain)
-    click.echo(f"A rule for {_condition(rule)} would hide {len(hidden)} of {in_sight:,} findings.")
+    click.echo(f"A rule for {in_words(rule)} would hide {len(hidden)} of {in_sight:,} findings.")
     if hidden:
         print_table("would be hidden", ("id", "severity", "score", "when (UTC)", "kind", "finding"), map(_row, hidden))
 
@@ -103,7 +104,7 @@ def list_(app: App, active: bool, as_json: bool) -> None:
     now = app.clock.now()
     rules = app.ledger.suppressions(active_at=now if active else None)
     if as_json:
-        print_json([rule.to_dict() | {"active": rule.active_at(now)} for rule in rules])
+        print_json([rule_document(rule, now) for rule in rules])
         return
     if not rules:
         click.echo("No rules. `tocsin suppress add --help` says how to make one.")
@@ -112,7 +113,7 @@ def list_(app: App, active: bool, as_json: bool) -> None:
     rows = [
         (
             rule.id,
-            _condition(rule),
+            in_words(rule),
             rule.owner,
             rule.reason,
             f"{show_time(rule.expires)}{'' if rule.active_at(now) else ', over'}" if rule.expires else "never",
@@ -140,7 +141,7 @@ def remove(app: App, rule_id: str, as_json: bool) -> None:
     found = ids[0] if len(ids) == 1 else rule_id
     shown = app.verdict.remove_rule(found)
     if as_json:
-        print_json({"id": found, "shown_again": shown})
+        print_json(removed_document(found, shown))
         return
     click.echo(f"Rule {found} is gone; {shown} findings are in sight again.")
 
@@ -152,23 +153,7 @@ def _rule(app: App, *, owner: str, reason: str, shown: str, **conditions: Any) -
     conditions["valid_from"] = parse_when(conditions["valid_from"], now, "--from")
     conditions["valid_until"] = parse_when(conditions["valid_until"], now, "--until")
     about: dict[str, Any] = conditions | {"domain": app.domain, "field": field, "value": value}
-    rule = Suppression(id="", owner=owner, reason=reason, created=now, **about)
-    return replace(rule, id=suppression_id(owner, now, _condition(rule)))
-
-
-def _condition(rule: Suppression) -> str:
-    """Say in words what a rule hides."""
-    parts = [
-        f"{name} {getattr(rule, name)}" for name in ("entity", "network", "kind", "detector") if getattr(rule, name)
-    ]
-    if rule.field:
-        parts.append(f"field {rule.field}{f'={rule.value}' if rule.value else ''}")
-    parts += [f"{name} {getattr(rule, name)}" for name in ("weekdays", "hours") if getattr(rule, name)]
-    if rule.valid_from:
-        parts.append(f"from {show_time(rule.valid_from)}")
-    if rule.valid_until:
-        parts.append(f"until {show_time(rule.valid_until)}")
-    return " and ".join(parts) or "nothing"
+    return new_rule(Suppression(id="", owner=owner, reason=reason, created=now, **about))
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The suppression rule: what is known and need not ring, with who says so, why, and until when."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +49,26 @@ class Suppression:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, times as RFC 3339 text."""
         return {key: rfc3339(value) if isinstance(value, datetime) else value for key, value in asdict(self).items()}
+
+
+def new_rule(rule: Suppression) -> Suppression:
+    """Return a rule under the id that a new one has."""
+    return replace(rule, id=suppression_id(rule.owner, rule.created, in_words(rule)))
+
+
+def in_words(rule: Suppression) -> str:
+    """Say in words what a rule hides."""
+    parts = [
+        f"{name} {getattr(rule, name)}" for name in ("entity", "network", "kind", "detector") if getattr(rule, name)
+    ]
+    if rule.field:
+        parts.append(f"field {rule.field}{f'={rule.value}' if rule.value else ''}")
+    parts += [f"{name} {getattr(rule, name)}" for name in ("weekdays", "hours") if getattr(rule, name)]
+    if rule.valid_from:
+        parts.append(f"from {rule.valid_from:%Y-%m-%d %H:%M:%S}")
+    if rule.valid_until:
+        parts.append(f"until {rule.valid_until:%Y-%m-%d %H:%M:%S}")
+    return " and ".join(parts) or "nothing"
 
 
 def suppression_id(owner: str, created: datetime, condition: str) -> str:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tocsin.cli.when import parse_span, parse_until, parse_when
+from tocsin.records.when import parse_span, parse_until, parse_when
 from tocsin.errors import SettingsError
 
 NOW = datetime(2025, 1, 8, 12, tzinfo=UTC)
@@ -30,7 +30,7 @@ def test_ends_lie_ahead():
     assert parse_until(None, NOW, "--expires") is None
 
 
-@pytest.mark.parametrize("text", ["", "soon", "7", "7y", "-7d", "2025-13-01", "9999999w"])
+@pytest.mark.parametrize("text", ["", "soon", "7", "7y", "-7d", "2025-13-01", "9999999w", "0001-01-01T00:00+14:00"])
 def test_no_time(text):
     with pytest.raises(SettingsError, match="--since"):
         parse_when(text, NOW, "--since")

@@ -1,4 +1,4 @@
-"""Times on the command line: RFC 3339, a date, or so long ago."""
+"""Times as people write them, on the command line and in a request: RFC 3339, a date, or so long ago."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,10 @@ def parse_when(text: str | None, now: datetime, option: str) -> datetime | None:
         raise SettingsError(
             f"{option}: {text!r} is no time; give 2025-01-08, 2025-01-08T10:00:00Z, or so long ago, as in 24h or 7d"
         ) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise SettingsError(f"{option}: {text} is beyond the calendar") from error
 
 
 def parse_until(text: str | None, now: datetime, option: str) -> datetime | None:
