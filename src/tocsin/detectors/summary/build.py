@@ -14,6 +14,7 @@ from tocsin.detectors.summary.reducers import RESULTS, read_reducer
 from tocsin.detectors.summary.titles import check_title, default_title
 from tocsin.errors import SettingsError
 from tocsin.records.finding import SEVERITIES, Severity
+from tocsin.records.kinds import KIND, time_of
 from tocsin.records.selection import bind, columns_of, misuse
 from tocsin.records.usual import is_usual, nearest_usual
 from tocsin.settings_summaries import SummaryInputSettings, SummarySettings, overridden
@@ -21,14 +22,6 @@ from tocsin.settings_summaries import SummaryInputSettings, SummarySettings, ove
 MOST_STEPS = 60
 """Windows that a record may be in."""
 
-TIMES = {
-    "flow": "coalesce(etime, stime)",
-    "zeek.conn": "ts + to_microseconds(CAST(coalesce(duration, 0) * 1e6 AS BIGINT))",
-    "eve": "timestamp",
-}
-"""When a record counts, by kind: `ts` unless it is here. A flow counts when it ended, as that is when it is logged."""
-
-KIND = re.compile(r"flow|event|(zeek|eve)\.[A-Za-z0-9_-]+")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OF_THE_TITLE = ("duration", "level", "entity")
 
@@ -129,7 +122,7 @@ def _input(each: SummaryInputSettings, what: str) -> Input:
     if not KIND.fullmatch(each.input):
         said = f"is no record kind (got {each.input!r})" if each.input else "must be set"
         raise SettingsError(f"{what}.input: {said}; such as flow, zeek.ssh, eve.alert, event")
-    time = each.time or TIMES.get(each.input) or TIMES.get(each.input.partition(".")[0], "ts")
+    time = each.time or time_of(each.input)
     for name in (*each.key, *each.reduce):
         _check_name(name, f"{what}.{'key' if name in each.key else 'reduce'}.{name}")
     expressions = {f"key.{part}": sql for part, sql in each.key.items()} | {"observe": each.observe, "time": time}
