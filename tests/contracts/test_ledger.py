@@ -165,6 +165,18 @@ def test_all_or_none_are_kept(ledger: Ledger) -> None:
     assert ledger.findings() == []
 
 
+@pytest.mark.parametrize("order", ["score", "time"])
+def test_pages_behind_each_other_are_the_whole(ledger: Ledger, order: Any) -> None:
+    changes = [{"score": 99.0 + score, "start": DAY + start * HOUR} for score in (0, 0.5) for start in (1, 2)]
+    ledger.upsert_findings([a_finding(f"f{n}", **changes[n % 4]) for n in range(12)])
+    whole = ledger.findings(order=order)
+    pages, after = [], None
+    while page := ledger.findings(order=order, limit=5, after=after):
+        after = page[-1]
+        pages += page
+    assert pages == whole
+
+
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
@@ -295,6 +307,8 @@ def test_jobs_are_written_down(ledger: Ledger, clock: FakeClock) -> None:
     assert (done.outcome, done.counts, done.started, done.finished) == ("ok", {"rows": 10}, DAY, clock.now())
     assert [job.id for job in ledger.jobs()] == [third, second, first]
     assert [job.id for job in ledger.jobs(limit=1)] == [third]
+    assert [job.id for job in ledger.jobs(domain="office", outcome="running", before=third)] == [second]
+    assert ledger.jobs(domain="plant") == []
     assert [job.id for job in ledger.last_jobs()] == [second, third]
     assert ledger.last_jobs("plant") == []
     with pytest.raises(LedgerError, match="there is no job 99"):

@@ -14,6 +14,7 @@ from tocsin.clock import Clock
 from tocsin.errors import LedgerError
 from tocsin.ledger import schema
 from tocsin.ledger.database import Database, clean
+from tocsin.ledger.keys import Keys
 from tocsin.ledger.migrations import migrate
 from tocsin.ledger.rows import Budget, Job, Label, Outcome, finding_row, to_finding, to_suppression
 from tocsin.records.finding import NOISE_BUDGET, SEVERITIES, STATES, Finding, Severity, State
@@ -46,6 +47,7 @@ class Ledger:
         self._clock = clock
         self._database = Database(url)
         self.shown = self._database.shown
+        self.keys = Keys(self._database, clock)
         try:
             with self._database.writing() as connection:
                 self.version = migrate(connection, clock)
@@ -129,16 +131,21 @@ class Ledger:
         limit: int | None = 100,
         offset: int = 0,
         order: Literal["score", "time"] = "score",
+        after: Finding | None = None,
         **filters: Unpack[Filters],
     ) -> list[Finding]:
-        """Return the findings that match the filters, highest score or newest first; limit None for all."""
+        """Return the findings that match the filters, highest score or newest first; limit None for all.
+
+        after: go on behind this finding, so that neither one that comes nor one that goes moves a page.
+        """
         columns = schema.findings.c
-        by = (
-            (columns.score.desc(), columns.start.desc())
-            if order == "score"
-            else (columns.start.desc(), columns.score.desc())
-        )
-        query = sa.select(schema.findings).where(*_conditions(**filters)).order_by(*by, columns.id)
+        first, second = (columns.score, columns.start) if order == "score" else (columns.start, columns.score)
+        query = sa.select(schema.findings).where(*_conditions(**filters))
+        if after is not None:
+            one, two = (after.score, after.start) if order == "score" else (after.start, after.score)
+            tied = sa.or_(second < two, sa.and_(second == two, columns.id > after.id))
+            query = query.where(sa.or_(first < one, sa.and_(first == one, tied)))
+        query = query.order_by(first.desc(), second.desc(), columns.id)
         return self._findings(query.limit(limit).offset(offset))
 
     def count_findings(self, **filters: Unpack[Filters]) -> int:
@@ -330,11 +337,23 @@ class Ledger:
             if connection.execute(change.values(values)).rowcount == 0:
                 raise LedgerError(f"there is no job {job_id}")
 
-    def jobs(self, name: str | None = None, limit: int | None = 50) -> list[Job]:
-        """Return the last jobs, newest first."""
-        query = sa.select(schema.jobs).order_by(schema.jobs.c.id.desc()).limit(limit)
-        if name is not None:
-            query = query.where(schema.jobs.c.name == name)
+    def jobs(
+        self,
+        name: str | None = None,
+        limit: int | None = 50,
+        *,
+        domain: str | None = None,
+        outcome: Outcome | None = None,
+        before: int | None = None,
+    ) -> list[Job]:
+        """Return the last jobs, newest first; before: of those that began before the job of this number."""
+        columns = schema.jobs.c
+        query = sa.select(schema.jobs).order_by(columns.id.desc()).limit(limit)
+        for column, value in ((columns.name, name), (columns.domain, domain), (columns.outcome, outcome)):
+            if value is not None:
+                query = query.where(column == clean(value))
+        if before is not None:
+            query = query.where(columns.id < before)
         return [Job(**row) for row in self._rows(query)]
 
     def last_jobs(self, domain: str | None = None) -> list[Job]:
