@@ -1,13 +1,15 @@
 """Settings of the service: where it listens, who may use it, and how much."""
 
 import ipaddress
-from typing import Any, Literal
+from typing import Literal, Self, get_args
 
 from pydantic import field_validator, model_validator
 
 from tocsin.settings_section import Section, setting
 
 Scope = Literal["read", "score", "write", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""What a caller of the service may do; each implies those before it."""
 
 
 class OidcSettings(Section):
@@ -68,7 +70,7 @@ class ServeSettings(Section):
         return addresses
 
     @model_validator(mode="after")
-    def _whole(self) -> Any:
+    def _whole(self) -> Self:
         if "oidc" in self.auth and not (self.oidc.issuer and self.oidc.audience):
             raise ValueError("auth: oidc needs oidc.issuer and oidc.audience")
         return self

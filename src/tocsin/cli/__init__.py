@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "generate": ("tocsin.cli.generate:generate", "Start", "Write labelled traffic for trying things out."),
     "auto": ("tocsin.cli.pipeline:auto", "Start", "Run the whole pipeline once."),
     "run": ("tocsin.cli.run:run", "Start", "Run as a daemon, on schedule."),
+    "serve": ("tocsin.cli.serve:serve", "Start", "Serve the REST API, its documentation and a page."),
     "watch": ("tocsin.cli.watch:watch", "Start", "Count what hosts do as it happens, and print findings at once."),
     "sample": ("tocsin.cli.pipeline:sample", "Pipeline", "Sample days of the lake as baseline."),
     "extract": ("tocsin.cli.pipeline:extract", "Pipeline", "Build normalisation tables from the samples."),

@@ -14,7 +14,7 @@ from tocsin.settings import LoggingSettings
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG, "trace": TRACE}
 ORDER = ("error", "warn", "info", "debug", "trace")
 OURS = "tocsin"
-NOISY = ("numba", "sqlalchemy", "apscheduler", "httpx2", "httpcore", "urllib3")
+NOISY = ("numba", "sqlalchemy", "apscheduler", "httpx2", "httpcore", "urllib3", "uvicorn")
 
 
 class _StandardError(logging.StreamHandler[IO[str]]):

@@ -10,14 +10,16 @@ import sqlalchemy as sa
 
 from tocsin.clock import Clock
 from tocsin.errors import LedgerError
-from tocsin.ledger.schema import METADATA, schema_version
+from tocsin.ledger.schema import METADATA, api_keys, schema_version
 
 Step = tuple[str, Callable[[sa.Connection], None]]
 
 FIRST_VERSION = 1
 
 # version that is reached: (what it brings, how). Never change a step that has been released.
-STEPS: dict[int, Step] = {}
+STEPS: dict[int, Step] = {
+    2: ("API keys", lambda connection: api_keys.create(connection)),
+}
 
 # Any number will do, as long as every tocsin takes the same one.
 _ADVISORY_LOCK = 0x746F6373696E

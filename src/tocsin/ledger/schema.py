@@ -147,6 +147,20 @@ jobs = sa.Table(
     sa.Index("jobs_by_piece", "name", "domain", "piece"),
 )
 
+# Who may use the service, and what they may do there; of a key only its hash is kept.
+api_keys = sa.Table(
+    "api_keys",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("expires", UtcTime),
+    sa.Column("last_used", UtcTime),
+    sa.Column("revoked", UtcTime),
+)
+
 schema_version = sa.Table(
     "schema_version",
     METADATA,

@@ -9,15 +9,13 @@ admin (stop, reset). The gate (gate.py) finds out who calls before any route run
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from fastapi import Depends
 from starlette.requests import Request
 
 from tocsin.serve.problems import Problem
-
-Scope = Literal["read", "score", "write", "admin"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+from tocsin.settings_serve import SCOPES, Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Prometheus metrics of the daemon: what it counted itself, and what the store and the ledger say at each scrape."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -11,9 +13,10 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    generate_latest,
     start_http_server,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from tocsin.clock import Clock
 from tocsin.errors import SettingsError, StoreError, TocsinError
@@ -23,6 +26,7 @@ from tocsin.ledger.ledger import Ledger
 from tocsin.settings import MetricsSettings
 from tocsin.store import ObjectInfo, Store, read_json
 
+ANSWER_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 
 
@@ -42,6 +46,8 @@ class Metrics:
         self._work = Counter(
             "tocsin_job_items", "What jobs counted: flows, samples, models.", ["job", "item"], registry=self.registry
         )
+        self.requests = RequestMetrics()
+        self.registry.register(self.requests)
         self.registry.register(_State(store, ledger, domain, clock))
 
     def observe(self, job: str, outcome: str, seconds: float, done: Done | None) -> None:
@@ -50,6 +56,10 @@ class Metrics:
         self._outcomes.labels(job, outcome).inc()
         for item, n in (done.counts if done else {}).items():
             self._work.labels(job, item.replace(" ", "_")).inc(n)
+
+    def text(self) -> bytes:
+        """Return what a scrape gets; it asks ledger and store, and so blocks."""
+        return generate_latest(self.registry)
 
     def serve(self, settings: MetricsSettings) -> tuple[WSGIServer, Thread]:
         """Serve /metrics on the settings' address. Raises SettingsError when it is taken."""
@@ -60,6 +70,36 @@ class Metrics:
                 f"metrics.port: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
                 "choose another, or set metrics.enabled: false"
             ) from error
+
+
+class RequestMetrics:
+    """What the service answered, and how fast. `count` is cheap: it runs with every request."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, int], int] = {}
+        self._seconds: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def count(self, method: str, route: str, status: int, took_s: float) -> None:
+        """Count an answer. route: the path as it was declared, so that there are only so many of them."""
+        key = (method, route, status)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if route not in self._seconds:
+            self._seconds[route] = [0] * (len(ANSWER_SECONDS) + 1)
+        self._seconds[route][bisect_left(ANSWER_SECONDS, took_s)] += 1
+        self._sums[route] = self._sums.get(route, 0.0) + took_s
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counts by method, path and status, and the times by path."""
+        counts = CounterMetricFamily("tocsin_requests", "Answers.", labels=["method", "path", "status"])
+        for (method, route, status), n in sorted(self._counts.copy().items()):
+            counts.add_metric([method, route, str(status)], n)
+        yield counts
+        times = HistogramMetricFamily("tocsin_request_seconds", "Time to answer.", labels=["path"])
+        for route, within in sorted(self._seconds.copy().items()):
+            bounds = [*map(str, ANSWER_SECONDS), "+Inf"]
+            times.add_metric([route], list(zip(bounds, accumulate(within), strict=True)), self._sums[route])
+        yield times
 
 
 class SummaryMetrics:
@@ -83,6 +123,33 @@ class SummaryMetrics:
             "tocsin_summary_records", "Records by what became of them.", labels=["summary", "what"]
         )
         for each in summaries:
+            for what, n in sorted(each["counts"].items()):
+                counts.add_metric([each["name"], what], n)
+        yield counts
+
+
+class NoveltyMetrics:
+    """What the novelty detectors of a watch hold and have counted; `state` gives them as dicts, at each scrape."""
+
+    def __init__(self, state: Callable[[], list[dict[str, Any]]]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield sizes and counts by detector."""
+        detectors = self._state()
+        labels = ["detector"]
+        for family, size in (
+            (GaugeMetricFamily("tocsin_novelty_observed", "Records learned.", labels=labels), "observed"),
+            (GaugeMetricFamily("tocsin_novelty_entries", "Combinations of values known.", labels=labels), "entries"),
+            (GaugeMetricFamily("tocsin_novelty_bytes", "Bytes held.", labels=labels), "nbytes"),
+        ):
+            for each in detectors:
+                family.add_metric([each["name"]], each[size])
+            yield family
+        counts = CounterMetricFamily(
+            "tocsin_novelty_records", "Records by what became of them.", labels=["detector", "what"]
+        )
+        for each in detectors:
             for what, n in sorted(each["counts"].items()):
                 counts.add_metric([each["name"], what], n)
         yield counts

@@ -44,6 +44,9 @@ class Parts:
     opened: "Contexts | None" = field(default=None, repr=False)
     """The contexts once they are replayed; routes ask `contexts`."""
 
+    failed: Exception | None = None
+    """What kept the contexts from being opened."""
+
     @property
     def contexts(self) -> "Contexts":
         """The named models. Raises Problem 503 until they are replayed."""

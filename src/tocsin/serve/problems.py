@@ -39,8 +39,10 @@ STATUSES: tuple[tuple[type[TocsinError], int], ...] = (
 log = logging.getLogger("tocsin.serve")
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's own word
+class Problem(HTTPException):
     """A refusal. Raise it from a route, a dependency or a middleware.
+
+    It is an HTTPException so that FastAPI lets it pass where it takes other errors for unreadable bodies.
 
     field: what of the request is wrong, as a path: `observation`, `[3].observation`, `query.limit`.
     remedy: what to do. headers: further headers of the answer. more: further members of the document.
@@ -57,24 +59,19 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(detail or title)
-        self.status = status
+        super().__init__(status, detail, dict(headers or {}))
         self.title = title or HTTPStatus(status).phrase
-        self.detail = detail
-        self.field = field
-        self.remedy = remedy
-        self.headers = dict(headers or {})
+        self.told = {"detail": detail, "field": field, "remedy": remedy}
         self.more = dict(more or {})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document."""
-        told = {"detail": self.detail, "field": self.field, "remedy": self.remedy}
-        head = {"type": "about:blank", "title": self.title, "status": self.status}
-        return head | {name: text for name, text in told.items() if text} | self.more
+        head = {"type": "about:blank", "title": self.title, "status": self.status_code}
+        return head | {name: text for name, text in self.told.items() if text} | self.more
 
     def response(self) -> Response:
         """Return the answer."""
-        return Response(orjson.dumps(self.to_dict(), default=str), self.status, self.headers, MEDIA_TYPE)
+        return Response(orjson.dumps(self.to_dict(), default=str), self.status_code, self.headers, MEDIA_TYPE)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -103,7 +100,7 @@ def add_problems(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         return problem_of(error).response()
 
-    for kind in (Problem, TocsinError, HTTPException, RequestValidationError):
+    for kind in (TocsinError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
 
 

@@ -1,0 +1,87 @@
+"""Builds the service from settings: beside app.py and app_watch.py the only place that builds."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tocsin.app import App
+from tocsin.errors import SettingsError
+from tocsin.serve.metrics import Metrics
+from tocsin.serve.origin import is_loopback
+from tocsin.serve.parts import Parts
+from tocsin.serve.server import Serving, listen
+from tocsin.serve.service import make_service
+from tocsin.settings_serve import ServeSettings
+
+if TYPE_CHECKING:
+    from tocsin.jobs.contexts import Contexts
+
+log = logging.getLogger("tocsin.serve")
+
+
+def check_safe(settings: ServeSettings) -> None:
+    """Refuse to be open to all. Raises SettingsError for an address that others reach, without authentication."""
+    if settings.auth == "none" and not is_loopback(settings.host):
+        raise SettingsError(
+            f"serve.host: others can reach {settings.host}, and serve.auth is none; set serve.auth: keys and make a "
+            "key with `tocsin keys create NAME`, or listen on 127.0.0.1"
+        )
+
+
+def service_parts(app: App, settings: ServeSettings, metrics: Metrics | None = None) -> Parts:
+    """Return what the routes work with. metrics: those of the daemon it runs in."""
+    return Parts(
+        ledger=app.ledger,
+        store=app.store,
+        verdict=app.verdict,
+        domain=app.domain,
+        clock=app.clock,
+        settings=settings,
+        whole_settings=app.settings,
+        metrics=metrics or Metrics(app.store, app.ledger, domain=app.domain, clock=app.clock),
+        home=app.home,
+        open_contexts=lambda: _contexts(app, settings),
+    )
+
+
+@contextmanager
+def serving(
+    app: App, settings: ServeSettings, stop: threading.Event, metrics: Metrics | None = None
+) -> Iterator[Serving]:
+    """Serve while the block runs; `stop` is set when the service ends by itself. At the end everything is on disk.
+
+    Raises SettingsError when the address cannot be had or is not safe, and what kept the contexts from being read.
+    """
+    check_safe(settings)
+    bound = listen(settings.host, settings.port)
+    parts = service_parts(app, settings, metrics)
+    running = Serving(make_service(parts), bound, settings)
+    parts.stop = stop.set
+    running.start()
+    _tell(app, settings, running.url)
+    try:
+        yield running
+    finally:
+        running.stop()
+        running.join()
+        if parts.failed is not None:
+            raise parts.failed
+
+
+def _contexts(app: App, settings: ServeSettings) -> "Contexts":
+    from tocsin.detectors.novelty.options import Options
+    from tocsin.jobs.contexts import Contexts
+
+    return Contexts.open(app.home / "novelty", clock=app.clock, durability=settings.durability, defaults=Options())
+
+
+def _tell(app: App, settings: ServeSettings, url: str) -> None:
+    log.info("the service is at %s, its documentation at %s/docs", url, url)
+    if settings.durability == "fast":
+        log.warning("durability is fast: what was acknowledged in the last second may be lost in a crash")
+    if "keys" in settings.auth and not any(key.state_at(app.clock.now()) == "active" for key in app.ledger.keys.all()):
+        log.warning("there is no API key yet; `tocsin keys create NAME --scope read,score` makes one")
+    if not is_loopback(settings.host):
+        log.warning("keys and tokens travel in the clear: put a reverse proxy with TLS before it (docs/service.md)")
