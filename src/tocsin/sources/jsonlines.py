@@ -115,7 +115,7 @@ def _column(array: pa.Array) -> JsonColumn:
         return JsonColumn(array, "double")
     if pa.types.is_null(type_):
         return JsonColumn(pc.cast(array, pa.string()), "null")
-    return JsonColumn(pa.array([_text(value) for value in array.to_pylist()], pa.string()), "string")
+    return JsonColumn(pa.array([as_text(value) for value in array.to_pylist()], pa.string()), "string")
 
 
 def _line_by_line(
@@ -144,7 +144,7 @@ def _line_by_line(
 
 def _flat_record(record: dict[str, Any], flatten: Sequence[str] | None) -> dict[str, Any]:
     if flatten is None:
-        return dict(_leaves(record, ""))
+        return dict(leaves(record, ""))
     for name in flatten:
         inner = record.get(name)
         if isinstance(inner, dict):
@@ -153,10 +153,11 @@ def _flat_record(record: dict[str, Any], flatten: Sequence[str] | None) -> dict[
     return record
 
 
-def _leaves(record: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def leaves(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a record and of those inside it, under names with dots between them."""
     for name, value in record.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
 
@@ -170,10 +171,10 @@ def _python_column(values: list[Any]) -> JsonColumn:
         guess = "int"
     elif kinds and kinds <= {int, float}:
         guess = "double"
-    return JsonColumn(pa.array([_text(value) for value in values], pa.string()), guess)
+    return JsonColumn(pa.array([as_text(value) for value in values], pa.string()), guess)
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """Return a value as text: a list of plain values joined by commas, what is nested as JSON."""
     if value is None:
         return None
@@ -184,5 +185,5 @@ def _text(value: Any) -> str | None:
     if isinstance(value, _NUMBER):
         return repr(value) if abs(value) < 10**300 else str(float("inf"))
     if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
-        return ",".join(_text(item) or "" for item in value)
+        return ",".join(as_text(item) or "" for item in value)
     return json.dumps(value, default=str, sort_keys=True)

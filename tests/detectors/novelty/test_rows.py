@@ -43,12 +43,6 @@ def test_a_row_has_the_products_fields_and_ours():
     assert [type(row[name]) for name in ("score", "sequence", "warm")] == [float, int, bool]
 
 
-def test_what_the_caller_still_has_is_echoed():
-    given = scores()
-    texts = [["a", "b"], ["c", "d"], ["e", "f"]]
-    assert [row["observation"] for row in as_rows(given, texts)] == texts
-
-
 def test_no_observation_is_no_row():
     assert as_rows(scores(0)) == []
 
