@@ -4,16 +4,25 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from fastapi import Depends, FastAPI
+from starlette.requests import Request
+from starlette.testclient import TestClient
 
 from tocsin.app import App
-from tocsin.app_serve import serving
+from tocsin.app_serve import service_parts, serving
+from tocsin.records.finding import Candidate, Reason
+from tocsin.serve import findings, hosts, jobs, suppressions
+from tocsin.serve.auth import ANYONE, Caller
+from tocsin.serve.problems import add_problems
 from tocsin.settings import Settings
+from tocsin.testing.clock import FakeClock
 
 READY_S = 30.0
 
@@ -68,3 +77,57 @@ def start_service(tmp_path: Path) -> Iterator[Start]:
 def service(start_service: Start) -> Service:
     """A service as it is by default: loopback, anyone may do everything, full durability."""
     return start_service()
+
+
+# What follows: the ledger's routes alone, at a set time, without the gate.
+
+DAY = datetime(2025, 1, 8, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def candidate() -> Callable[..., Candidate]:
+    """Return what a detector would propose about an entity."""
+
+    def make(entity: str, score: float, **changes: Any) -> Candidate:
+        values: dict[str, Any] = {
+            "detector": "outlier",
+            "kind": "unusual-flows",
+            "entity": entity,
+            "start": DAY,
+            "end": DAY + timedelta(hours=1),
+            "raw": score / 10,
+            "score": score,
+            "title": f"{entity} stands out",
+            "reasons": [Reason("dport", "4444", "443, 53", 0.75), Reason("sbytes", "9000", "below 100", 0.25)],
+            "records": [{"saddr": entity, "daddr": "9.9.9.9", "dport": 4444, "sbytes": 9000, "stime": DAY}],
+            "record_count": 7,
+        }
+        return Candidate(**(values | changes))
+
+    return make
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    """An app in an empty folder, at a set time."""
+    app = App(Settings(store=str(tmp_path)), clock=FakeClock(DAY))
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def client(app: App) -> Iterator[Callable[..., TestClient]]:
+    """Return a client of the ledger's routes that calls as whom it is told."""
+    with ExitStack() as opened:
+
+        def call_as(caller: Caller = ANYONE) -> TestClient:
+            def gate(request: Request) -> None:
+                request.state.caller = caller
+
+            service = FastAPI(dependencies=[Depends(gate)])
+            add_problems(service)
+            for part in (findings, suppressions, hosts, jobs):
+                service.include_router(part.routes(service_parts(app, app.settings.serve)))
+            return opened.enter_context(TestClient(service))
+
+        yield call_as
