@@ -70,6 +70,28 @@ class TextPool:
         held = pa.Array.from_buffers(pa.large_string(), len(self), buffers)
         return held.take(pa.array(numbers, mask=numbers < 0)).cast(pa.string())
 
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return copies of the hashes (n,) uint64, offsets (n + 1,) int64 and bytes uint8 of all texts, by number."""
+        return self.hashes.copy(), self._offsets[: len(self) + 1].copy(), self._data[: self._size].copy()
+
+    @classmethod
+    def of(cls, hashes: np.ndarray, offsets: np.ndarray, data: np.ndarray) -> "TextPool":
+        """Return the pool that `arrays` told of. Raises ValueError when the parts do not fit."""
+        if (
+            len(offsets) != len(hashes) + 1
+            or offsets[0] != 0
+            or offsets[-1] != len(data)
+            or (np.diff(offsets) < 0).any()
+        ):
+            raise ValueError("offsets and bytes of texts do not fit")
+        pool = cls()
+        pool._index.slots(np.ascontiguousarray(hashes, np.uint64))
+        if len(pool) != len(hashes):
+            raise ValueError("hashes of texts are not all different")
+        pool._offsets, pool._data = np.array(offsets, np.int64), np.array(data, np.uint8)
+        pool._size = len(data)
+        return pool
+
     def only(self, hashes: np.ndarray) -> "TextPool":
         """Return a pool of these hashes' texts. hashes: (n,) uint64, known ones, repeated or not."""
         live = np.unique(hashes)

@@ -35,7 +35,7 @@ def columns_of(observations: Sequence[Sequence[Any]]) -> list[pa.Array]:
 
 
 def _is_long(column: pa.Array) -> bool:
-    return column.nbytes > MOST_BYTES and pc.max(pc.binary_length(column)).as_py() > MOST_BYTES
+    return column.nbytes > MOST_BYTES and bool(pc.max(pc.binary_length(column)).as_py() > MOST_BYTES)
 
 
 def _texts(row: int, observation: Any, length: int) -> list[str]:

@@ -1,0 +1,78 @@
+"""What share of a context's own history surprises less: from bits to a score that means the same everywhere."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tocsin.detectors.novelty.tables import Leaves
+
+SAMPLE = 16_384
+"""Distinct observations that a calibration looks at, about; each that weighs more than its share is one of them."""
+
+BINS_A_BIT = 32
+MOST_BITS = 64
+BINS = BINS_A_BIT * MOST_BITS
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+
+PRIOR = 32.0
+"""Observations that the prior weighs: a context knows nothing of itself at first."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The surprise of everything that a context knows, as it would be judged now.
+
+    score(r) = (N · F(r) + m · (1 - 2^-r)) / (N + m)
+
+    where r is the surprise in bits, F(r) the share of the N observations known that surprise less than r (to 1/32 bit),
+    and m = 32 the weight of the prior: an event of r bits happens once in 2^r times. F is a function of the counts
+    alone, not of the order in which they came.
+
+    below: (BINS,) float64, the share that lies in lower bins. weight: N.
+    """
+
+    below: np.ndarray
+    weight: float
+
+    @classmethod
+    def of(cls, raw: np.ndarray, counts: np.ndarray) -> "Calibration":
+        """Calibrate on known observations: raw (m,) float64 bits, counts (m,) float64."""
+        mass = np.bincount(_bins(raw), weights=counts, minlength=BINS)
+        total = float(mass.sum())
+        return cls((np.cumsum(mass) - mass) / total if total > 0 else np.zeros(BINS), total)
+
+    def score(self, raw: np.ndarray) -> np.ndarray:
+        """Return the score of surprises: (n,) float64 bits -> (n,) float64 in [0, 1]."""
+        known = self.weight * self.below[_bins(raw)]
+        score: np.ndarray = (known + PRIOR * -np.expm1(raw * -np.log(2))) / (self.weight + PRIOR)
+        return score
+
+
+def sampled(leaves: Leaves, hashes: np.ndarray) -> tuple[Leaves, np.ndarray]:
+    """Return so many of the known observations that calibrating stays cheap, and the weight of each: (m,) float64.
+
+    Those seen often are all there, of the others those whose hash is low: which ones they are depends on nothing but
+    the observations themselves. hashes: (size,) uint64, of every value by number.
+    """
+    if len(leaves) <= SAMPLE:
+        return leaves, leaves.counts
+    often = leaves.counts >= leaves.counts.sum() / (SAMPLE // 2)
+    mixed = np.zeros(len(leaves), np.uint64)
+    for column in range(leaves.values.shape[1]):
+        mixed = mixed * _ODD + hashes[leaves.values[:, column]]
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= _ODD
+    share = min(1.0, SAMPLE // 2 / max(1, int((~often).sum())))
+    low = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share
+    rows = np.flatnonzero(often | low)
+    weights = np.where(often[rows], leaves.counts[rows], leaves.counts[rows] / share)
+    return leaves.only(rows), weights
+
+
+def _bins(raw: np.ndarray) -> np.ndarray:
+    bins: np.ndarray = np.minimum(raw * BINS_A_BIT, BINS - 1).astype(np.int64)
+    return bins
+
+
+EMPTY = Calibration(np.zeros(BINS), 0.0)

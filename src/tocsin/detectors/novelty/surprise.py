@@ -1,0 +1,74 @@
+"""The score's equation.
+
+A component i of an observation has a parent, what it is judged by: with `order: given` the components before it, with
+`auto` nothing, and each other component. P is how often the parent was seen, c how often this component with it, both
+counting this observation. Its novelty, as others publish it, is log2(P / c) bits; but where everything is rare, as the
+addresses of a public server's clients are, being rare is no news. So tocsin asks how much of what follows this parent
+is as rare as this:
+
+    surprise_i = -log2( mass of the parent's children that were seen c times or less / P )
+
+which for what is new (c = 1) is -log2(n1 / P), n1 the number of children seen once: what Good and Turing expect the
+unseen to weigh. The counts of all others are known by classes (1, 2-3, 4-7, 8-15, then factors of four), so the mass is
+an estimate within a class. With several parents a component's surprise is the greatest.
+
+    raw   = max_i surprise_i                           what the score says
+    total = sum_i surprise_i                           what totalObsScore says
+
+and the score is the share of the context's own observations that surprise less (`calibration.py`).
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from tocsin.detectors.novelty.calibration import Calibration
+from tocsin.detectors.novelty.scores import Scores
+from tocsin.detectors.novelty.tables import Judged
+
+UNIQUE_UNTIL = 10_000
+"""An observation seen so often is not unique at all."""
+
+
+def raw_of(judged: Judged, left: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return raw and total surprise in bits, (n,) float64 each; left: the part that feedback leaves, None for all."""
+    raw, total = judged.surprise.max(axis=1), judged.surprise.sum(axis=1)
+    return (raw, total) if left is None else (raw * left, total * left)
+
+
+def calibrated(judged: Judged, left: np.ndarray | None, counts: np.ndarray) -> tuple[Calibration, Calibration]:
+    """Return calibrations of raw and total surprise on known observations. counts: (n,) float64."""
+    raw, total = raw_of(judged, left)
+    return Calibration.of(raw, counts), Calibration.of(total, counts)
+
+
+def scored(
+    columns: list[pa.Array],
+    judged: Judged,
+    left: np.ndarray | None,
+    by: tuple[Calibration, Calibration],
+    sequence: np.ndarray,
+    warm_up: int,
+) -> Scores:
+    """Return what is said of observations. sequence: (n,) int64."""
+    raw, total = raw_of(judged, left)
+    summed = judged.surprise.sum(axis=1, keepdims=True)
+    probability = judged.seen / judged.totals
+    surprising = summed[:, 0] > 0
+    share = np.divide(judged.surprise, summed, out=np.zeros_like(judged.surprise), where=summed > 0)
+    most = np.where(surprising, judged.surprise.argmax(axis=1), judged.bits.argmax(axis=1)).astype(np.int32)
+    seen_log = np.log(np.maximum(judged.seen, 1.0)) / np.log(UNIQUE_UNTIL)
+    return Scores(
+        columns=columns,
+        sequence=sequence,
+        score=by[0].score(raw),
+        total_score=by[1].score(total),
+        probability=probability,
+        uniqueness=1.0 - np.minimum(seen_log, 1.0) ** 2,
+        info_content=-np.log(probability) / np.log(2) + 0.0,
+        raw=raw,
+        bits=judged.bits,
+        share=share,
+        most_novel=most,
+        warm=sequence >= warm_up,
+        confidence=sequence / (sequence + max(warm_up, 1)),
+    )

@@ -1,0 +1,173 @@
+"""The counting tables of one context: a tree of values in flat arrays.
+
+An entry takes 8 bytes for its key (its parent's slot and its value's number), 16 for count, spread and when it was last
+seen, and 5 to 11 of the index; an entry with several children 64 more for their spread.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tocsin.detectors.novelty.shape import MARKERS, OTHERS, Shape
+from tocsin.kernels.index import KeyIndex
+from tocsin.kernels.novelty import CLASSES, TYPICAL, add_counts, branching, depths, judge, paths, place_keys, respread
+from tocsin.kernels.room import make_room
+
+_ROOT = np.array([np.iinfo(np.uint64).max])
+
+MOST_BITS = 64.0
+"""The greatest surprise of a component."""
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """Distinct whole observations: values (m, L) int32 by number, counts (m,) float64, last (m,) int32 sequence."""
+
+    values: np.ndarray
+    counts: np.ndarray
+    last: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def only(self, rows: np.ndarray) -> "Leaves":
+        """Return some of them: a mask or indices."""
+        return Leaves(self.values[rows], self.counts[rows], self.last[rows])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """bits: (n, L) float64 novelty given those before; surprise: (n, L) float64 bits.
+
+    seen, totals: (n,) float64, the counts of the whole observation and of all observations.
+    """
+
+    bits: np.ndarray
+    surprise: np.ndarray
+    seen: np.ndarray
+    totals: np.ndarray
+
+
+class Tables:
+    """Counts of observations, of their beginnings, and of what else the shape counts."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self._index = KeyIndex()
+        self._entries = np.zeros((16, 2))
+        self._spreads = np.zeros((16, CLASSES), np.int32)
+        self._used = 1
+        self._index.slots(_ROOT)
+
+    def __len__(self) -> int:
+        return len(self._index) - 1
+
+    @property
+    def total(self) -> float:
+        """The number of observations that count."""
+        return float(self._entries[0, 0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._index.nbytes + self._entries.nbytes + self._spreads.nbytes
+
+    def learn(self, values: np.ndarray, now: int) -> Judged:
+        """Count observations one after the other and judge each. values: (n, L) int32; now: the first's sequence."""
+        slots = self._place(values)
+        make_room(self._spreads, min(self._used + slots.size, len(self._index) + 1), 0)
+        return self._judge(slots, now, learn=True)
+
+    def judge(self, values: np.ndarray) -> Judged:
+        """Judge observations without counting them; -1 is a value that is not known."""
+        slots = np.empty((len(values), self.shape.columns), np.int32)
+        for column in range(self.shape.columns):
+            above, own = self._above(slots, column, values)
+            found = self._index.find(_keys(np.maximum(above, 0), np.maximum(own, 0)))
+            slots[:, column] = np.where((above < 0) | (own < 0), -1, found)
+        return self._judge(slots, 0, learn=False)
+
+    def add(self, leaves: Leaves) -> None:
+        """Add whole observations with their counts; counts may be negative."""
+        add_counts(self._place(leaves.values), leaves.counts, self._entries, self._meta, leaves.last)
+        self.settle()
+
+    def scale(self, factor: float) -> None:
+        """Let every count weigh this much less."""
+        self._entries[:, 0] *= factor
+        self.settle()
+
+    def settle(self) -> None:
+        """Make the spreads fit the counts again."""
+        keys, children = self._index.keys, np.zeros(len(self._index), np.uint8)
+        make_room(self._spreads, branching(keys, self._entries, OTHERS, children) + 1, 0)
+        self._used = respread(keys, self._entries, self._meta, children, self._spreads, OTHERS)
+
+    def leaves(self) -> Leaves:
+        """Return every whole observation that counts."""
+        depth = np.empty(len(self._index), np.uint8)
+        depths(self._index.keys, MARKERS, depth)
+        counts = self._entries[: len(self._index), 0]
+        slots = np.flatnonzero((depth == self.shape.length) & (counts > 0)).astype(np.int32)
+        values = np.empty((len(slots), self.shape.length), np.int32)
+        paths(self._index.keys, slots, values)
+        return Leaves(values, counts[slots], self._meta[slots, 3])
+
+    def counts_after(self, prefix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values that followed a prefix and their counts, most first. prefix: (k,) int32."""
+        slot = 0
+        for value in prefix:
+            slot = int(self._index.find(_keys(np.array([slot], np.int32), np.array([value], np.int32)))[0])
+            if slot < 0:
+                return np.empty(0, np.int32), np.empty(0)
+        keys = self._index.keys
+        below = np.flatnonzero((keys >> np.uint64(32)) == np.uint64(slot))
+        counts = self._entries[below, 0]
+        values = (keys[below] & np.uint64(0xFFFFFFFF)).astype(np.int32)
+        kept = (counts > 0) & ((values > MARKERS) | (values == OTHERS))
+        order = np.argsort(-counts[kept], kind="stable")
+        return values[kept][order], counts[kept][order]
+
+    @property
+    def _meta(self) -> np.ndarray:
+        meta: np.ndarray = self._entries.view(np.int32)
+        return meta
+
+    def _judge(self, slots: np.ndarray, now: int, *, learn: bool) -> Judged:
+        rows, length = len(slots), self.shape.length
+        judged = Judged(np.empty((rows, length)), np.empty((rows, length)), np.empty(rows), np.empty(rows))
+        self._used = judge(
+            *(slots, self.shape.parent, self.shape.judged, self._entries, self._meta, self._spreads, self._used),
+            *(
+                TYPICAL,
+                np.int32(now & 0x7FFFFFFF),
+                learn,
+                MOST_BITS,
+                judged.bits,
+                judged.surprise,
+                judged.seen,
+                judged.totals,
+            ),
+        )
+        return judged
+
+    def _place(self, values: np.ndarray) -> np.ndarray:
+        slots = np.empty((len(values), self.shape.columns), np.int32)
+        for column in range(self.shape.columns):
+            slots[:, column], _ = self._index.slots(_keys(*self._above(slots, column, values)))
+        make_room(self._entries, len(self._index), 0)
+        return slots
+
+    def _above(self, slots: np.ndarray, column: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the parents' slots and the values of a column's nodes: (n,) int32 each."""
+        shape, rows = self.shape, len(values)
+        above = slots[:, shape.parent[column]] if shape.parent[column] >= 0 else np.zeros(rows, np.int32)
+        if shape.component[column] >= 0:
+            return above, values[:, shape.component[column]]
+        return above, np.full(rows, shape.marker[column], np.int32)
+
+
+def _keys(above: np.ndarray, values: np.ndarray) -> np.ndarray:
+    keys = np.empty(len(above), np.uint64)
+    place_keys(above, values, keys)
+    return keys

@@ -1,0 +1,222 @@
+"""Counts in trees of values: what was seen, after what, how often, and how rare that is among its siblings.
+
+Entries are nodes of a tree; their slots come from a KeyIndex over (parent's slot, value's number), slot 0 is the root.
+An entry is a row of two 8-byte words: its count (float64), then its spread (int32) and when it was last seen (uint32).
+A spread says of the children of one entry how many have a count of each class: 64 bytes, held only where there is more
+than one child. Row 0 of the spreads is nobody's.
+
+A tree's shape says of each of its C columns which column is the parent (-1: the root) and whose component is judged by
+it (-1: nobody's).
+"""
+
+import math
+
+import numpy as np
+
+from tocsin.kernels.compiler import kernel
+
+CLASSES = 16
+"""Classes of counts: 1, 2-3, 4-7, 8-15, then a factor of four each."""
+
+_FINE = 4
+"""Classes that are a factor of two wide."""
+
+
+def _typical() -> np.ndarray:
+    """Return the count that stands for each class: the middle on a logarithmic scale, 1 for the first."""
+    low = np.array([2.0**k if k < _FINE else 2.0 ** (2 * k - _FINE) for k in range(CLASSES + 1)])
+    middle: np.ndarray = np.sqrt(low[:-1] * (low[1:] - 1))
+    middle[0] = 1.0
+    return middle
+
+
+TYPICAL = _typical()
+
+
+@kernel
+def count_class(count):
+    """Return the class of a count: float64 from 0.5 on -> 0 to CLASSES - 1; anything below 2 is in the first."""
+    if count < 2.0:
+        return 0
+    _, exponent = math.frexp(count)
+    power = exponent - 1
+    if power < 4:
+        return power
+    return min(4 + (power - 4) // 2, 15)
+
+
+@kernel
+def tail_mass(spread, typical, count, moved_from, moved_to):
+    """Return the estimated mass of the children that are as rare as one of this count, that one included.
+
+    spread: (CLASSES,) int32. moved_from, moved_to: classes of a child that is judged as if it had been counted once
+    more, -1 where that is so already or where it was not there before.
+    """
+    own = count_class(count)
+    below = 0.0
+    for k in range(own):
+        below += typical[k] * (spread[k] - (1 if k == moved_from else 0))
+    among = spread[own] + (1 if own == moved_to else 0) - (1 if own == moved_from else 0)
+    # Of the others in its class a part is rarer: none at its lower end, all at its upper end.
+    width = 2.0 if own < 4 else 4.0
+    low = math.ldexp(1.0, own if own < 4 else 2 * own - 4)
+    part = min(max((count - low) / (low * (width - 1.0)), 0.0), 1.0) if own > 0 else 1.0
+    return below + count + typical[own] * max(among - 1, 0) * part
+
+
+@kernel
+def place_keys(parents, values, keys):
+    """Put together the keys of children: parents (n,) int32 slots, values (n,) int32 -> keys (n,) uint64."""
+    for i in range(keys.size):
+        keys[i] = (np.uint64(np.uint32(parents[i])) << np.uint64(32)) | np.uint64(np.uint32(values[i]))
+
+
+@kernel
+def judge(
+    slots, parent, judged, counts, meta, spreads, used, typical, now, learn, most_bits, bits, surprise, seen, totals
+):
+    """Judge observations in order, counting each before it is judged (learn) or as if it had been, where it is unseen.
+
+    slots: (n, C) int32, -1 for what is not known; parent, judged: (C,) int32, the shape. The first L columns are the
+    chain of an observation's components. counts: (entries, 2) float64 and meta: (entries, 4) int32 over the same
+    memory. spreads: (m, CLASSES) int32, of which `used` rows are taken. now: the sequence of the first row.
+    bits: (n, L) float64, filled: log2(parent's count / count) along the chain. surprise: (n, L) float64, filled: the
+    greatest -log2(tail mass / parent's count) of the columns that judge a component. seen, totals: (n,) float64,
+    filled: the count of the whole observation, and of all observations. Returns the number of spreads used.
+    """
+    rows, columns = slots.shape
+    length = bits.shape[1]
+    for row in range(rows):
+        leaf = slots[row, length - 1]
+        add = 1.0 if learn or leaf < 0 or counts[leaf, 0] == 0.0 else 0.0
+        if learn:
+            counts[0, 0] += 1.0
+        totals[row] = counts[0, 0] + (0.0 if learn else add)
+        for column in range(length):
+            surprise[row, column] = 0.0
+        for column in range(columns):
+            entry = slots[row, column]
+            above = slots[row, parent[column]] if parent[column] >= 0 else 0
+            before = counts[entry, 0] if entry >= 0 else 0.0
+            # The parent was counted already when learning.
+            total = (counts[above, 0] if above >= 0 else 0.0) + (0.0 if learn else add)
+            count = before + add
+            held = meta[above, 2] if above >= 0 else 0
+            if learn:
+                counts[entry, 0] = count
+                meta[entry, 3] = now + row
+                was = total - 1.0
+                if before == 0.0:
+                    if held == 0 and was > 0.0:
+                        held = used
+                        used += 1
+                        meta[above, 2] = held
+                        spreads[held, count_class(was)] += 1
+                    if held > 0:
+                        spreads[held, count_class(1.0)] += 1
+                elif held > 0:
+                    old, new = count_class(before), count_class(count)
+                    if old != new:
+                        spreads[held, old] -= 1
+                        spreads[held, new] += 1
+            if column < length:
+                bits[row, column] = math.log2(total / count) if count < total else 0.0
+                if column == length - 1:
+                    seen[row] = count
+            component = judged[column]
+            if component < 0 or count >= total:
+                continue
+            if held > 0:
+                if learn or add == 0.0:
+                    mass = tail_mass(spreads[held], typical, count, -1, -1)
+                else:
+                    moved = count_class(before) if before > 0.0 else -1
+                    mass = tail_mass(spreads[held], typical, count, moved, count_class(count))
+            else:
+                # Beside the only child that there was until now.
+                mass = count + (total - count if total - count <= count else 0.0)
+            found = -math.log2(min(max(mass, count) / total, 1.0))
+            surprise[row, component] = min(max(surprise[row, component], found), most_bits)
+    return used
+
+
+@kernel
+def add_counts(slots, weights, counts, meta, last):
+    """Add weights to the entries of observations and to the root: slots (n, C) int32, weights (n,) float64."""
+    for row in range(slots.shape[0]):
+        counts[0, 0] = _rounded(counts[0, 0] + weights[row])
+        for column in range(slots.shape[1]):
+            entry = slots[row, column]
+            counts[entry, 0] = _rounded(counts[entry, 0] + weights[row])
+            meta[entry, 3] = last[row]
+
+
+@kernel
+def _rounded(count):
+    """Return a count, 0 where only a rounding error is left."""
+    return count if count > 1e-9 else 0.0
+
+
+@kernel
+def branching(keys, counts, others, children):
+    """Fill how many children each entry has, 2 for more: children (entries,) uint8, zeros. Returns how many have 2.
+
+    keys: (entries,) uint64. others: the value that stands for what was folded, which is like several children.
+    """
+    found = 0
+    for entry in range(1, keys.size):
+        if counts[entry, 0] > 0.0:
+            above = np.int64(keys[entry] >> np.uint64(32))
+            was = children[above]
+            is_other = np.int64(keys[entry] & np.uint64(0xFFFFFFFF)) == others
+            children[above] = min(was + (2 if is_other else 1), 2)
+            if was < 2 and children[above] == 2:
+                found += 1
+    return found
+
+
+@kernel
+def respread(keys, counts, meta, children, spreads, others):
+    """Make all spreads anew from the counts; returns how many rows are used. children: as `branching` filled it.
+
+    Each observation of `others` counts as a child of its own that was seen once.
+    """
+    for entry in range(keys.size):
+        meta[entry, 2] = 0
+    used = 1
+    for entry in range(1, keys.size):
+        above = np.int64(keys[entry] >> np.uint64(32))
+        if counts[entry, 0] <= 0.0 or children[above] < 2:
+            continue
+        if meta[above, 2] == 0:
+            meta[above, 2] = used
+            spreads[used, :] = 0
+            used += 1
+        if np.int64(keys[entry] & np.uint64(0xFFFFFFFF)) == others:
+            spreads[meta[above, 2], 0] += np.int32(counts[entry, 0])
+        else:
+            spreads[meta[above, 2], count_class(counts[entry, 0])] += 1
+    return used
+
+
+@kernel
+def depths(keys, markers, depth):
+    """Fill the depth of each entry in the chains: depth (entries,) uint8; from 128 on for what is below a marker.
+
+    markers: values from 1 to this are no values but markers.
+    """
+    depth[0] = 0
+    for entry in range(1, keys.size):
+        above = np.int64(keys[entry] >> np.uint64(32))
+        value = np.int64(keys[entry] & np.uint64(0xFFFFFFFF))
+        depth[entry] = 128 if above == 0 and 0 < value <= markers else depth[above] + 1
+
+
+@kernel
+def paths(keys, leaves, values):
+    """Fill the values on the way to each leaf: leaves (m,) int32 slots, values (m, L) int32."""
+    for row in range(leaves.size):
+        entry = np.int64(leaves[row])
+        for column in range(values.shape[1] - 1, -1, -1):
+            values[row, column] = np.int32(np.uint32(keys[entry] & np.uint64(0xFFFFFFFF)))
+            entry = np.int64(keys[entry] >> np.uint64(32))
