@@ -11,7 +11,7 @@ MOST_CALLERS = 10_000
 SLOWEST_BYTES_PER_S = 65_536
 """A body that comes in no faster than this does not extend a request's time."""
 
-LARGE = ("/api/v1/upload", "/api/v1/uploads")
+LARGE = ("/import", "/upload")
 
 
 class Buckets:
@@ -38,7 +38,7 @@ class Buckets:
 
 def most_bytes(settings: ServeSettings, path: str) -> int:
     """Return how large a body may be that is sent to a path."""
-    is_large = path.startswith(LARGE) or path.endswith("/import")
+    is_large = path.endswith(LARGE)
     return int((settings.max_upload_mb if is_large else settings.max_body_mb) * MEBIBYTE)
 
 

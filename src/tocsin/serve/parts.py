@@ -1,6 +1,6 @@
 """What the service's routes work with; app_serve.py puts it together."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from tocsin.verdict.verdict import Verdict
 
 if TYPE_CHECKING:
     from tocsin.jobs.contexts import Contexts
+    from tocsin.serve.novelty import Novelty
 
 
 @dataclass
@@ -46,6 +47,10 @@ class Parts:
 
     failed: Exception | None = None
     """What kept the contexts from being opened."""
+    novelty: "Novelty | None" = field(default=None, repr=False)
+    """What the novelty routes share, once one asked for it."""
+    at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list, repr=False)
+    """Awaited in order when every request is answered, before the contexts are closed."""
 
     @property
     def contexts(self) -> "Contexts":

@@ -17,6 +17,7 @@ from tocsin.serve.callers import Callers, Credentials
 from tocsin.serve.gate import Gate
 from tocsin.serve.keyring import REFRESH_S, Keyring
 from tocsin.serve.limits import Buckets
+from tocsin.serve.oidc import Oidc
 from tocsin.serve.openapi import describe
 from tocsin.serve.origin import LOOPBACK_NAMES, Origins, name_of
 from tocsin.serve.parts import Parts
@@ -86,6 +87,8 @@ def _add_gate(app: FastAPI, parts: Parts, keyring: Keyring) -> None:
     credentials: list[Credentials] = []
     if "keys" in settings.auth:
         credentials.append(keyring)
+    if "oidc" in settings.auth:
+        credentials.append(Oidc(settings.oidc, parts.clock))
     per_s = settings.requests_per_s or (PER_S if credentials else None)
     app.add_middleware(
         Gate,
@@ -153,6 +156,8 @@ async def _keep_fresh(keyring: Keyring) -> None:
 
 async def _end(parts: Parts, tasks: list[asyncio.Task[None]]) -> None:
     """Let what was begun end, then close the contexts; every request is answered by now."""
+    for end in parts.at_end:
+        await end()
     for task in tasks[1:]:  # the first one opens the contexts, and must not leave them half open
         task.cancel()
     for task in tasks:
