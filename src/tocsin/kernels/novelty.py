@@ -18,19 +18,24 @@ from tocsin.kernels.compiler import kernel
 CLASSES = 16
 """Classes of counts: 1, 2-3, 4-7, 8-15, then a factor of four each."""
 
+_AHEAD = 64
+"""Rows whose entries are fetched before they are judged."""
+
 _FINE = 4
 """Classes that are a factor of two wide."""
 
 
 def _typical() -> np.ndarray:
-    """Return the count that stands for each class: the middle on a logarithmic scale, 1 for the first."""
+    """Return the count that stands for each class, in quarters: the middle on a logarithmic scale, 1 for the first."""
     low = np.array([2.0**k if k < _FINE else 2.0 ** (2 * k - _FINE) for k in range(CLASSES + 1)])
-    middle: np.ndarray = np.sqrt(low[:-1] * (low[1:] - 1))
-    middle[0] = 1.0
-    return middle
+    middle = np.sqrt(low[:-1] * (low[1:] - 1))
+    return np.round(4 * np.maximum(middle, 1.0)).astype(np.int64)
 
+
+_LN_2 = math.log(2.0)
 
 TYPICAL = _typical()
+"""(CLASSES,) int64, quarters: whole numbers add up in any order, so that the compiler may add many at once."""
 
 
 @kernel
@@ -38,11 +43,11 @@ def count_class(count):
     """Return the class of a count: float64 from 0.5 on -> 0 to CLASSES - 1; anything below 2 is in the first."""
     if count < 2.0:
         return 0
-    _, exponent = math.frexp(count)
-    power = exponent - 1
+    # The exponent of a double: floor(log2(count)).
+    power = (np.float64(count).view(np.int64) >> 52) - 1023
     if power < 4:
         return power
-    return min(4 + (power - 4) // 2, 15)
+    return min(4 + ((power - 4) >> 1), 15)
 
 
 @kernel
@@ -53,15 +58,21 @@ def tail_mass(spread, typical, count, moved_from, moved_to):
     more, -1 where that is so already or where it was not there before.
     """
     own = count_class(count)
-    below = 0.0
-    for k in range(own):
-        below += typical[k] * (spread[k] - (1 if k == moved_from else 0))
+    quarters = 0
+    for k in range(CLASSES):
+        quarters += typical[k] * spread[k] if k < own else 0
+    if 0 <= moved_from < own:
+        quarters -= typical[moved_from]
     among = spread[own] + (1 if own == moved_to else 0) - (1 if own == moved_from else 0)
+    mass = quarters * 0.25 + count
+    if among < 2:
+        return mass
     # Of the others in its class a part is rarer: none at its lower end, all at its upper end.
-    width = 2.0 if own < 4 else 4.0
-    low = math.ldexp(1.0, own if own < 4 else 2 * own - 4)
-    part = min(max((count - low) / (low * (width - 1.0)), 0.0), 1.0) if own > 0 else 1.0
-    return below + count + typical[own] * max(among - 1, 0) * part
+    part = 1.0
+    if own > 0:
+        low = math.ldexp(1.0, own if own < 4 else 2 * own - 4)
+        part = min(max((count / low - 1.0) * (1.0 if own < 4 else 1.0 / 3.0), 0.0), 1.0)
+    return mass + typical[own] * 0.25 * (among - 1) * part
 
 
 @kernel
@@ -72,31 +83,40 @@ def place_keys(parents, values, keys):
 
 
 @kernel
-def judge(
-    slots, parent, judged, counts, meta, spreads, used, typical, now, learn, most_bits, bits, surprise, seen, totals
-):
+def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, learn, most_bits, bits, share, most, sums):
     """Judge observations in order, counting each before it is judged (learn) or as if it had been, where it is unseen.
 
-    slots: (n, C) int32, -1 for what is not known; parent, judged: (C,) int32, the shape. The first L columns are the
+    slots: (C, n) int32, -1 for what is not known; parent, judged: (C,) int32, the shape. The first L columns are the
     chain of an observation's components. counts: (entries, 2) float64 and meta: (entries, 4) int32 over the same
     memory. spreads: (m, CLASSES) int32, of which `used` rows are taken. now: the sequence of the first row.
-    bits: (n, L) float64, filled: log2(parent's count / count) along the chain. surprise: (n, L) float64, filled: the
-    greatest -log2(tail mass / parent's count) of the columns that judge a component. seen, totals: (n,) float64,
-    filled: the count of the whole observation, and of all observations. Returns the number of spreads used.
+
+    Filled: bits (n, L) float64, log2(parent's count / count) along the chain. share (n, L) float64, each component's
+    part of the surprise. most (n,) int32, the most surprising component, or the one of most bits. sums (n, 4) float64:
+    the greatest surprise of a component, their sum, the count of the whole observation, and of all observations.
+    A component's surprise is the greatest -log2(tail mass / parent's count) of the columns that judge it.
+    Returns the number of spreads used.
     """
-    rows, columns = slots.shape
+    columns, rows = slots.shape
     length = bits.shape[1]
+    touched = 0.0
     for row in range(rows):
-        leaf = slots[row, length - 1]
+        if row % _AHEAD == 0:
+            # A loop of its own, whose loads wait for nothing, so that their cache misses overlap.
+            for column in range(columns):
+                for at in range(row, min(row + _AHEAD, rows)):
+                    if slots[column, at] >= 0:
+                        touched += counts[slots[column, at], 0]
+                        touched += spreads[meta[slots[column, at], 2], 0]
+        leaf = slots[length - 1, row]
         add = 1.0 if learn or leaf < 0 or counts[leaf, 0] == 0.0 else 0.0
         if learn:
             counts[0, 0] += 1.0
-        totals[row] = counts[0, 0] + (0.0 if learn else add)
+        sums[row, 3] = counts[0, 0] + (0.0 if learn else add)
         for column in range(length):
-            surprise[row, column] = 0.0
+            share[row, column] = 0.0
         for column in range(columns):
-            entry = slots[row, column]
-            above = slots[row, parent[column]] if parent[column] >= 0 else 0
+            entry = slots[column, row]
+            above = slots[parent[column], row] if parent[column] >= 0 else 0
             before = counts[entry, 0] if entry >= 0 else 0.0
             # The parent was counted already when learning.
             total = (counts[above, 0] if above >= 0 else 0.0) + (0.0 if learn else add)
@@ -120,9 +140,9 @@ def judge(
                         spreads[held, old] -= 1
                         spreads[held, new] += 1
             if column < length:
-                bits[row, column] = math.log2(total / count) if count < total else 0.0
+                bits[row, column] = -math.log(count / total) / _LN_2 if count < total else 0.0
                 if column == length - 1:
-                    seen[row] = count
+                    sums[row, 2] = count
             component = judged[column]
             if component < 0 or count >= total:
                 continue
@@ -135,18 +155,38 @@ def judge(
             else:
                 # Beside the only child that there was until now.
                 mass = count + (total - count if total - count <= count else 0.0)
-            found = -math.log2(min(max(mass, count) / total, 1.0))
-            surprise[row, component] = min(max(surprise[row, component], found), most_bits)
-    return used
+            if mass < total:
+                found = min(-math.log2(max(mass, count) / total), most_bits)
+                share[row, component] = max(share[row, component], found)
+        most[row] = _sum_up(bits[row], share[row], sums[row])
+    return used if touched >= 0.0 else -1
+
+
+@kernel
+def _sum_up(bits, share, sums):
+    """Turn surprises into shares of their sum; return the component of most surprise, else of most bits."""
+    greatest, summed, most, most_bits = 0.0, 0.0, 0, 0
+    for column in range(share.size):
+        summed += share[column]
+        if share[column] > greatest:
+            greatest, most = share[column], column
+        if bits[column] > bits[most_bits]:
+            most_bits = column
+    sums[0], sums[1] = greatest, summed
+    if summed == 0.0:
+        return most_bits
+    for column in range(share.size):
+        share[column] /= summed
+    return most
 
 
 @kernel
 def add_counts(slots, weights, counts, meta, last):
-    """Add weights to the entries of observations and to the root: slots (n, C) int32, weights (n,) float64."""
-    for row in range(slots.shape[0]):
+    """Add weights to the entries of observations and to the root: slots (C, n) int32, weights (n,) float64."""
+    for row in range(slots.shape[1]):
         counts[0, 0] = _rounded(counts[0, 0] + weights[row])
-        for column in range(slots.shape[1]):
-            entry = slots[row, column]
+        for column in range(slots.shape[0]):
+            entry = slots[column, row]
             counts[entry, 0] = _rounded(counts[entry, 0] + weights[row])
             meta[entry, 3] = last[row]
 
@@ -200,16 +240,21 @@ def respread(keys, counts, meta, children, spreads, others):
 
 
 @kernel
-def depths(keys, markers, depth):
-    """Fill the depth of each entry in the chains: depth (entries,) uint8; from 128 on for what is below a marker.
+def walk_down(keys, markers, value_hashes, depth, hashed):
+    """Fill the depth of each entry in the chains, and a hash of the values on the way to it.
 
-    markers: values from 1 to this are no values but markers.
+    markers: values from 1 to this are no values but markers. value_hashes: (size,) uint64 by value, or none.
+    depth: (entries,) uint8, from 128 on for what is below a marker. hashed: (entries,) uint64.
     """
-    depth[0] = 0
+    depth[0], hashed[0] = 0, np.uint64(0)
     for entry in range(1, keys.size):
         above = np.int64(keys[entry] >> np.uint64(32))
         value = np.int64(keys[entry] & np.uint64(0xFFFFFFFF))
         depth[entry] = 128 if above == 0 and 0 < value <= markers else depth[above] + 1
+        mixed = (hashed[above] + (value_hashes[value] if value_hashes.size else np.uint64(value))) * np.uint64(
+            0x9E3779B97F4A7C15
+        )
+        hashed[entry] = mixed ^ (mixed >> np.uint64(32))
 
 
 @kernel

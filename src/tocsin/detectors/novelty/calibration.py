@@ -4,16 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tocsin.detectors.novelty.tables import Leaves
-
 SAMPLE = 16_384
 """Distinct observations that a calibration looks at, about; each that weighs more than its share is one of them."""
 
 BINS_A_BIT = 32
 MOST_BITS = 64
 BINS = BINS_A_BIT * MOST_BITS
-
-_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 PRIOR = 32.0
 """Observations that the prior weighs: a context knows nothing of itself at first."""
@@ -47,27 +43,6 @@ class Calibration:
         known = self.weight * self.below[_bins(raw)]
         score: np.ndarray = (known + PRIOR * -np.expm1(raw * -np.log(2))) / (self.weight + PRIOR)
         return score
-
-
-def sampled(leaves: Leaves, hashes: np.ndarray) -> tuple[Leaves, np.ndarray]:
-    """Return so many of the known observations that calibrating stays cheap, and the weight of each: (m,) float64.
-
-    Those seen often are all there, of the others those whose hash is low: which ones they are depends on nothing but
-    the observations themselves. hashes: (size,) uint64, of every value by number.
-    """
-    if len(leaves) <= SAMPLE:
-        return leaves, leaves.counts
-    often = leaves.counts >= leaves.counts.sum() / (SAMPLE // 2)
-    mixed = np.zeros(len(leaves), np.uint64)
-    for column in range(leaves.values.shape[1]):
-        mixed = mixed * _ODD + hashes[leaves.values[:, column]]
-    mixed ^= mixed >> np.uint64(32)
-    mixed *= _ODD
-    share = min(1.0, SAMPLE // 2 / max(1, int((~often).sum())))
-    low = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share
-    rows = np.flatnonzero(often | low)
-    weights = np.where(often[rows], leaves.counts[rows], leaves.counts[rows] / share)
-    return leaves.only(rows), weights
 
 
 def _bins(raw: np.ndarray) -> np.ndarray:

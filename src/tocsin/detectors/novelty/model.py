@@ -9,7 +9,7 @@ import pyarrow as pa
 from tocsin.detector import State
 from tocsin.detectors.novelty.aging import built, folded
 from tocsin.detectors.novelty.bins import LEARN_AT, Binning
-from tocsin.detectors.novelty.calibration import EMPTY, Calibration, sampled
+from tocsin.detectors.novelty.calibration import EMPTY, SAMPLE, Calibration
 from tocsin.detectors.novelty.components import NULL
 from tocsin.detectors.novelty.fading import Fading, leaves_of, leaves_state, renumbered
 from tocsin.detectors.novelty.feedback import Feedback, left_over
@@ -200,7 +200,7 @@ class NoveltyModel:
     def _calibrated(self) -> tuple[Calibration, Calibration]:
         if self._tables is None or not self._tables.total:
             return EMPTY, EMPTY
-        leaves, weights = sampled(self._tables.leaves(), self._values.hashes)
+        leaves, weights = self._tables.sample(self._values.hashes, SAMPLE)
         left = left_over(self._patterns(), leaves.values)
         return calibrated(self._tables.judge(leaves.values), left, weights)
 

@@ -23,21 +23,15 @@ import pyarrow as pa
 
 from tocsin.detectors.novelty.calibration import Calibration
 from tocsin.detectors.novelty.scores import Scores
-from tocsin.detectors.novelty.tables import Judged
+from tocsin.detectors.novelty.tables import GREATEST, OF_ALL, SEEN, SUMMED, Judged
 
 UNIQUE_UNTIL = 10_000
 """An observation seen so often is not unique at all."""
 
 
-def raw_of(judged: Judged, left: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return raw and total surprise in bits, (n,) float64 each; left: the part that feedback leaves, None for all."""
-    raw, total = judged.surprise.max(axis=1), judged.surprise.sum(axis=1)
-    return (raw, total) if left is None else (raw * left, total * left)
-
-
 def calibrated(judged: Judged, left: np.ndarray | None, counts: np.ndarray) -> tuple[Calibration, Calibration]:
     """Return calibrations of raw and total surprise on known observations. counts: (n,) float64."""
-    raw, total = raw_of(judged, left)
+    raw, total = _surprises(judged, left)
     return Calibration.of(raw, counts), Calibration.of(total, counts)
 
 
@@ -49,26 +43,31 @@ def scored(
     sequence: np.ndarray,
     warm_up: int,
 ) -> Scores:
-    """Return what is said of observations. sequence: (n,) int64."""
-    raw, total = raw_of(judged, left)
-    summed = judged.surprise.sum(axis=1, keepdims=True)
-    probability = judged.seen / judged.totals
-    surprising = summed[:, 0] > 0
-    share = np.divide(judged.surprise, summed, out=np.zeros_like(judged.surprise), where=summed > 0)
-    most = np.where(surprising, judged.surprise.argmax(axis=1), judged.bits.argmax(axis=1)).astype(np.int32)
-    seen_log = np.log(np.maximum(judged.seen, 1.0)) / np.log(UNIQUE_UNTIL)
+    """Return what is said of observations. left: the part of their surprise that feedback leaves, None for all of it.
+
+    sequence: (n,) int64.
+    """
+    raw, total = _surprises(judged, left)
+    seen = judged.sums[:, SEEN]
+    probability = seen / judged.sums[:, OF_ALL]
+    seen_log = np.log(np.clip(seen, 1.0, UNIQUE_UNTIL)) / np.log(UNIQUE_UNTIL)
     return Scores(
         columns=columns,
         sequence=sequence,
         score=by[0].score(raw),
         total_score=by[1].score(total),
         probability=probability,
-        uniqueness=1.0 - np.minimum(seen_log, 1.0) ** 2,
+        uniqueness=1.0 - seen_log**2,
         info_content=-np.log(probability) / np.log(2) + 0.0,
         raw=raw,
         bits=judged.bits,
-        share=share,
-        most_novel=most,
+        share=judged.share,
+        most_novel=judged.most,
         warm=sequence >= warm_up,
         confidence=sequence / (sequence + max(warm_up, 1)),
     )
+
+
+def _surprises(judged: Judged, left: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    raw, total = judged.sums[:, GREATEST], judged.sums[:, SUMMED]
+    return (raw, total) if left is None else (raw * left, total * left)

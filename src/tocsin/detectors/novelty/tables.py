@@ -10,7 +10,17 @@ import numpy as np
 
 from tocsin.detectors.novelty.shape import MARKERS, OTHERS, Shape
 from tocsin.kernels.index import KeyIndex
-from tocsin.kernels.novelty import CLASSES, TYPICAL, add_counts, branching, depths, judge, paths, place_keys, respread
+from tocsin.kernels.novelty import (
+    CLASSES,
+    TYPICAL,
+    add_counts,
+    branching,
+    judge,
+    paths,
+    place_keys,
+    respread,
+    walk_down,
+)
 from tocsin.kernels.room import make_room
 
 _ROOT = np.array([np.iinfo(np.uint64).max])
@@ -37,15 +47,18 @@ class Leaves:
 
 @dataclass(frozen=True)
 class Judged:
-    """bits: (n, L) float64 novelty given those before; surprise: (n, L) float64 bits.
+    """bits: (n, L) float64 novelty given those before; share: (n, L) float64, of the surprise; most: (n,) int32.
 
-    seen, totals: (n,) float64, the counts of the whole observation and of all observations.
+    sums: (n, 4) float64, columns GREATEST and SUMMED surprise in bits, count SEEN of the observation, and OF_ALL.
     """
 
     bits: np.ndarray
-    surprise: np.ndarray
-    seen: np.ndarray
-    totals: np.ndarray
+    share: np.ndarray
+    most: np.ndarray
+    sums: np.ndarray
+
+
+GREATEST, SUMMED, SEEN, OF_ALL = range(4)
 
 
 class Tables:
@@ -80,11 +93,11 @@ class Tables:
 
     def judge(self, values: np.ndarray) -> Judged:
         """Judge observations without counting them; -1 is a value that is not known."""
-        slots = np.empty((len(values), self.shape.columns), np.int32)
+        slots = np.empty((self.shape.columns, len(values)), np.int32)
         for column in range(self.shape.columns):
             above, own = self._above(slots, column, values)
             found = self._index.find(_keys(np.maximum(above, 0), np.maximum(own, 0)))
-            slots[:, column] = np.where((above < 0) | (own < 0), -1, found)
+            slots[column] = np.where((above < 0) | (own < 0), -1, found)
         return self._judge(slots, 0, learn=False)
 
     def add(self, leaves: Leaves) -> None:
@@ -105,63 +118,64 @@ class Tables:
 
     def leaves(self) -> Leaves:
         """Return every whole observation that counts."""
-        depth = np.empty(len(self._index), np.uint8)
-        depths(self._index.keys, MARKERS, depth)
-        counts = self._entries[: len(self._index), 0]
-        slots = np.flatnonzero((depth == self.shape.length) & (counts > 0)).astype(np.int32)
-        values = np.empty((len(slots), self.shape.length), np.int32)
-        paths(self._index.keys, slots, values)
-        return Leaves(values, counts[slots], self._meta[slots, 3])
+        slots, _ = self._chains(None)
+        return self._leaves(slots)
 
-    def counts_after(self, prefix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the values that followed a prefix and their counts, most first. prefix: (k,) int32."""
-        slot = 0
-        for value in prefix:
-            slot = int(self._index.find(_keys(np.array([slot], np.int32), np.array([value], np.int32)))[0])
-            if slot < 0:
-                return np.empty(0, np.int32), np.empty(0)
-        keys = self._index.keys
-        below = np.flatnonzero((keys >> np.uint64(32)) == np.uint64(slot))
-        counts = self._entries[below, 0]
-        values = (keys[below] & np.uint64(0xFFFFFFFF)).astype(np.int32)
-        kept = (counts > 0) & ((values > MARKERS) | (values == OTHERS))
-        order = np.argsort(-counts[kept], kind="stable")
-        return values[kept][order], counts[kept][order]
+    def sample(self, value_hashes: np.ndarray, most: int) -> tuple[Leaves, np.ndarray]:
+        """Return at most so many whole observations, about, that stand for all, and the weight of each: (m,) float64.
+
+        Those seen often are all there, of the others those whose hash is low: which ones they are depends on nothing
+        but the observations themselves. value_hashes: (size,) uint64 by number.
+        """
+        slots, hashed = self._chains(value_hashes)
+        counts = self._entries[slots, 0]
+        if len(slots) <= most:
+            return self._leaves(slots), counts
+        often = counts >= self.total / (most // 2)
+        share = min(1.0, most // 2 / max(1, len(slots) - int(often.sum())))
+        picked = np.flatnonzero(often | ((hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share))
+        weights = np.where(often[picked], counts[picked], counts[picked] / share)
+        return self._leaves(slots[picked]), weights
 
     @property
     def _meta(self) -> np.ndarray:
         meta: np.ndarray = self._entries.view(np.int32)
         return meta
 
+    def _chains(self, value_hashes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the slots of whole observations, (m,) int32, and a hash of each: (m,) uint64."""
+        keys = self._index.keys
+        depth, hashed = np.empty(len(keys), np.uint8), np.empty(len(keys), np.uint64)
+        walk_down(keys, MARKERS, np.zeros(0, np.uint64) if value_hashes is None else value_hashes, depth, hashed)
+        slots = np.flatnonzero((depth == self.shape.length) & (self._entries[: len(keys), 0] > 0)).astype(np.int32)
+        return slots, hashed[slots]
+
+    def _leaves(self, slots: np.ndarray) -> Leaves:
+        values = np.empty((len(slots), self.shape.length), np.int32)
+        paths(self._index.keys, slots, values)
+        return Leaves(values, self._entries[slots, 0], self._meta[slots, 3])
+
     def _judge(self, slots: np.ndarray, now: int, *, learn: bool) -> Judged:
-        rows, length = len(slots), self.shape.length
-        judged = Judged(np.empty((rows, length)), np.empty((rows, length)), np.empty(rows), np.empty(rows))
-        self._used = judge(
-            *(slots, self.shape.parent, self.shape.judged, self._entries, self._meta, self._spreads, self._used),
-            *(
-                TYPICAL,
-                np.int32(now & 0x7FFFFFFF),
-                learn,
-                MOST_BITS,
-                judged.bits,
-                judged.surprise,
-                judged.seen,
-                judged.totals,
-            ),
-        )
+        rows, shape = slots.shape[1], self.shape
+        bits, share = np.empty((rows, shape.length)), np.empty((rows, shape.length))
+        judged = Judged(bits, share, np.empty(rows, np.int32), np.empty((rows, 4)))
+        counted = (self._entries, self._meta, self._spreads, self._used, TYPICAL)
+        said = (judged.bits, judged.share, judged.most, judged.sums)
+        at = np.int32(now & 0x7FFFFFFF)
+        self._used = judge(slots, shape.parent, shape.judged, *counted, at, learn, MOST_BITS, *said)
         return judged
 
     def _place(self, values: np.ndarray) -> np.ndarray:
-        slots = np.empty((len(values), self.shape.columns), np.int32)
+        slots = np.empty((self.shape.columns, len(values)), np.int32)
         for column in range(self.shape.columns):
-            slots[:, column], _ = self._index.slots(_keys(*self._above(slots, column, values)))
+            slots[column], _ = self._index.slots(_keys(*self._above(slots, column, values)))
         make_room(self._entries, len(self._index), 0)
         return slots
 
     def _above(self, slots: np.ndarray, column: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the parents' slots and the values of a column's nodes: (n,) int32 each."""
         shape, rows = self.shape, len(values)
-        above = slots[:, shape.parent[column]] if shape.parent[column] >= 0 else np.zeros(rows, np.int32)
+        above = slots[shape.parent[column]] if shape.parent[column] >= 0 else np.zeros(rows, np.int32)
         if shape.component[column] >= 0:
             return above, values[:, shape.component[column]]
         return above, np.full(rows, shape.marker[column], np.int32)

@@ -38,14 +38,14 @@ class ValueNumbers:
 
     def numbers(self, columns: Sequence[pa.Array]) -> np.ndarray:
         """Return the numbers of observations' values, giving new ones: L columns of n texts -> (n, L) int32."""
-        found = np.empty((len(columns[0]), len(columns)), np.int32)
+        found = np.empty((len(columns[0]), len(columns)), np.int32, order="F")
         for index, column in enumerate(columns):
             found[:, index] = self._texts.add(hash_strings(column, index + 1), column)
         return found
 
     def find(self, columns: Sequence[pa.Array]) -> np.ndarray:
         """Return the numbers of observations' values, -1 for what is not known: (n, L) int32."""
-        found = np.empty((len(columns[0]), len(columns)), np.int32)
+        found = np.empty((len(columns[0]), len(columns)), np.int32, order="F")
         for index, column in enumerate(columns):
             found[:, index] = self._texts.numbers(hash_strings(column, index + 1))
         return found
