@@ -133,3 +133,8 @@ def test_of_two_that_drop_a_rule_one_is_told_that_it_is_gone(
 
     monkeypatch.setattr(app.verdict, "remove_rule", beaten)
     assert client().delete(f"{LIST}/{rule}").status_code == 404
+
+
+def test_another_method_is_told_all_that_there_are(client: Clients) -> None:
+    answer = client().put(f"{LIST}/x", json={})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")

@@ -98,10 +98,18 @@ def add_problems(app: FastAPI) -> None:
     """Let every error of the routes become a problem document."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return problem_of(error).response()
+        problem = problem_of(error)
+        if problem.status_code == 405 and (methods := _methods(app, getattr(request.scope.get("route"), "path", ""))):
+            problem.headers = {"Allow": ", ".join(methods)}
+        return problem.response()
 
     for kind in (TocsinError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Return every method of a path, as it was declared: a route knows its own alone."""
+    return sorted(method.upper() for method in app.openapi()["paths"].get(path, {}))
 
 
 def _of_tocsin(error: TocsinError) -> Problem:
