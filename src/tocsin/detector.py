@@ -9,10 +9,10 @@ import json
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,10 @@ from tocsin.errors import ModelError
 DETECTORS = {
     "outlier": "tocsin.detectors.outlier.detector:OutlierDetector",
     "hosts": "tocsin.detectors.outlier.hosts:HostDetector",
+}
+
+STREAM_DETECTORS = {
+    "novelty": "tocsin.detectors.novelty.model:NoveltyModel",
 }
 
 State = dict[str, Any]
@@ -67,6 +71,55 @@ class BatchDetector(ABC):
 
     @abstractmethod
     def restore(self, state: State) -> "BatchDetector":
+        """Take over a state. Raises ModelError when it is of another format or incomplete."""
+
+
+class Observed(Protocol):
+    """What a stream detector says of n rows; it may say more."""
+
+    @property
+    def raw(self) -> np.ndarray:
+        """The detector's own scale, higher is more anomalous: (n,) float64."""
+        ...
+
+    @property
+    def score(self) -> np.ndarray:
+        """Calibrated on the detector's own history: (n,) float64 in [0, 1]."""
+        ...
+
+
+class StreamDetector(ABC):
+    """Learns as it observes. A batch is one array a component, all of one length, in the order of arrival.
+
+    How rows are dealt into batches changes nothing. `mergeable`: whether `merge` gives what one that had seen both
+    would know.
+    """
+
+    name: ClassVar[str]
+    format: ClassVar[int]
+    mergeable: ClassVar[bool] = False
+
+    @abstractmethod
+    def observe(self, columns: Sequence[pa.Array], time_us: int | np.ndarray | None = None) -> Observed:
+        """Score rows in order and learn each. time_us: when, microseconds since 1970, where that matters.
+
+        Raises InputError, and learns nothing, when the columns do not fit.
+        """
+
+    @abstractmethod
+    def score(self, columns: Sequence[pa.Array]) -> Observed:
+        """Score rows as of now, without learning."""
+
+    def merge(self, other: Self) -> None:
+        """Learn all that another knows. Raises InputError when the two do not fit."""
+        raise NotImplementedError(f"{self.name} is not mergeable")
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return what was learned: arrays, numbers, strings and lists of strings, with `format`."""
+
+    @abstractmethod
+    def restore(self, state: State) -> Self:
         """Take over a state. Raises ModelError when it is of another format or incomplete."""
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
-from tocsin.detector import State
+from tocsin.detector import State, StreamDetector
 from tocsin.detectors.novelty.aging import built, folded
 from tocsin.detectors.novelty.bins import LEARN_AT, Binning
 from tocsin.detectors.novelty.calibration import EMPTY, SAMPLE, Calibration
@@ -34,7 +35,7 @@ SMALL = 10_000
 SCORE_BINS = 50
 
 
-class NoveltyModel:
+class NoveltyModel(StreamDetector):
     """Finds combinations of categories that were never or rarely seen together, in a stream, without training.
 
     The score is in [0, 1]: 0 for the certain, 0.99 about once in a hundred of the context's own observations; its
@@ -51,6 +52,10 @@ class NoveltyModel:
         >>> round(float(model.observe(columns).info_content[2]), 3)
         0.585
     """
+
+    name = "novelty"
+    format = FORMAT
+    mergeable = True
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
@@ -206,7 +211,7 @@ class NoveltyModel:
 
     # What people do with it
 
-    def merge(self, other: "NoveltyModel") -> None:
+    def merge(self, other: Self) -> None:
         """Learn all that another context knows; the counts are those of one that had seen both.
 
         Raises InputError when lengths, orders or bins differ; the other stays as it is.
@@ -328,7 +333,7 @@ class NoveltyModel:
             **leaves_state(self._known_leaves()),
         }
 
-    def restore(self, state: State) -> "NoveltyModel":
+    def restore(self, state: State) -> Self:
         """Take over a state. Raises ModelError when it is of another format, incomplete or does not fit itself."""
         if state.get("format") != FORMAT:
             raise ModelError(
