@@ -42,40 +42,44 @@ SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key (`tocsin keys create NAME`) or an OIDC token. Not needed where serve.auth is none.",
+        "description": "An API key (`tocsin keys create NAME`) or an OIDC token.",
     }
 }
 OPEN = ("/api/v1/admin/liveness", "/api/v1/admin/readiness")
 
 
-def describe(app: FastAPI, describers: Sequence[Describer]) -> None:
-    """Let the application describe all of itself; each describer adds to the document in place."""
+def describe(app: FastAPI, describers: Sequence[Describer], *, is_open: bool) -> None:
+    """Let the application describe all of itself; each describer adds to the document in place.
+
+    is_open: nobody is asked who they are.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             for add in describers:
                 add(document)
-            _add_problems(document)
+            _add_problems(document, is_open=is_open)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _add_problems(document: dict[str, Any]) -> None:
+def _add_problems(document: dict[str, Any], *, is_open: bool) -> None:
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
-    components["securitySchemes"] = SCHEMES
+    if not is_open:
+        components["securitySchemes"] = SCHEMES
     answer = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for path, item in document.get("paths", {}).items():
         for method, operation in item.items():
             if method not in ("get", "put", "post", "delete", "patch"):
                 continue
-            if path not in OPEN:
+            if path not in OPEN and not is_open:
                 operation.setdefault("security", [{"bearer": []}])
             responses = operation.setdefault("responses", {})
             for status, why in REFUSALS.items():

@@ -70,7 +70,7 @@ def make_service(parts: Parts) -> FastAPI:
     app.include_router(admin.metrics_routes(parts))
     app.include_router(docs.routes())
     _mount(app, page.routes())
-    describe(app, describers)
+    describe(app, describers, is_open=parts.settings.auth == "none")
     _add_gate(app, parts, keyring)
     return app
 
