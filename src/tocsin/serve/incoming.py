@@ -1,12 +1,11 @@
 """What the novelty routes read of a request: its query, the type of its body, the body, and the observations in it."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.requests import ClientDisconnect
 
 from tocsin.errors import InputError
 from tocsin.serve.problems import Problem
@@ -80,7 +79,7 @@ def body_type(scope: Scope, *allowed: str) -> str:
 
 
 async def body_of(receive: Receive) -> bytes:
-    """Return the whole body. Raises ClientDisconnect when the sender goes away before its end."""
+    """Return the whole body. Raises Problem when the sender goes away before its end."""
     message = await receive()
     if not message.get("more_body") and message["type"] == "http.request":
         whole: bytes = message.get("body", b"")
@@ -91,7 +90,12 @@ async def body_of(receive: Receive) -> bytes:
         if not message.get("more_body"):
             return b"".join(parts)
         message = await receive()
-    raise ClientDisconnect
+    raise gone()
+
+
+def gone() -> Problem:
+    """Return what is told, to the log, of a sender that went away."""
+    return Problem(400, detail="the sender went away before the end of the body", field="body")
 
 
 def json_of(body: bytes, what: str) -> Any:
@@ -154,15 +158,3 @@ def said(value: Any) -> str:
     """Return what a JSON value is called."""
     names = {dict: "an object", list: "an array", str: "text", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
-
-
-def in_order(count: int, good: Sequence[int], results: Sequence[Any], wrong: Mapping[int, Problem]) -> list[Any]:
-    """Return results at the places of the good, what is wrong at the others; None where there is neither."""
-    if len(good) == count:
-        return [*results]
-    whole: list[Any] = [None] * count
-    for place, result in zip(good, results, strict=True):
-        whole[place] = result
-    for place, problem in wrong.items():
-        whole[place] = {"error": problem.to_dict()}
-    return whole

@@ -84,6 +84,11 @@ class Recent:
             {"context": name, "at": each.at, "result": orjson.Fragment(each.text)} for name, each in islice(late, most)
         ]
 
+    @staticmethod
+    def as_json(found: list[dict[str, Any]]) -> bytes:
+        """Return what `newest` gave as a JSON document."""
+        return orjson.dumps({"observations": found})
+
     def _newest_first(self, names: Any) -> Iterator[tuple[str, _Kept]]:
         each = [zip(repeat(name), reversed(self._kept[name])) for name in names]
         return merge(*each, key=lambda found: -found[1].number)

@@ -1,0 +1,217 @@
+"""The novelty routes that programs call all day: observe and read, one observation or many.
+
+They are plain ASGI endpoints: on one core an empty FastAPI endpoint with a body model answers a third as many requests.
+The OpenAPI document describes them through novelty_openapi.py.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route
+
+from tocsin.detectors.novelty.components import columns_of
+from tocsin.detectors.novelty.rows import Row, as_rows
+from tocsin.detectors.novelty.scores import Scores
+from tocsin.errors import InputError
+from tocsin.jobs.context import check_name
+from tocsin.serve.arrow import stream_of
+from tocsin.serve.auth import check
+from tocsin.serve.batches import ARRAY_OR_STREAM, Batch, Lengths, batch_of
+from tocsin.serve.incoming import (
+    ARROW,
+    JSON,
+    NDJSON,
+    Receive,
+    Scope,
+    body_of,
+    body_type,
+    flag,
+    header,
+    json_of,
+    list_of,
+    number,
+    query_of,
+    refusal,
+)
+from tocsin.serve.novelty import RESERVED, Novelty
+from tocsin.serve.novelty_openapi import describe_hot as describe
+from tocsin.serve.novelty_stream import Lines, stream_lines
+from tocsin.serve.parts import Parts
+from tocsin.serve.problems import Problem
+from tocsin.serve.transformation import Transformation
+
+__all__ = ["describe", "routes"]
+
+LARGE_BYTES = 512 * 1024
+"""A body from this size on is read, and its answer written, in a thread, so that others are answered meanwhile."""
+
+MOST_NEAREST = 20
+_ONE: dict[str, Callable[[str], Any]] = {"nearest": number(1, MOST_NEAREST), "transformation": str}
+_MANY: dict[str, Callable[[str], Any]] = {"partial": flag, **_ONE}
+_AN_OBSERVATION = "a JSON array of texts, numbers, booleans or nulls"
+_A_RECORD = "a JSON object, since a transformation is named"
+
+Send = Callable[[Any], Awaitable[None]]
+T = TypeVar("T")
+
+
+def routes(parts: Parts) -> list[BaseRoute]:
+    """Return the routes."""
+    novelty = Novelty.of(parts)
+    single, many = "/api/v1/novelty/{context}/", "/bulk"
+    return [
+        Route(f"{single}{verb}{path}", kind(novelty, verb == "observe"), methods=["POST"])
+        for verb in ("observe", "read")
+        for path, kind in (("", One), (many, Many))
+    ]
+
+
+@dataclass
+class _Endpoint:
+    """What both kinds of endpoints do first. learns: whether what is sent is learned."""
+
+    novelty: Novelty
+    learns: bool
+
+    def _begin(self, scope: Scope) -> str:
+        """Return the context that is asked for. Raises Problem."""
+        check(Request(scope), "score")
+        context: str = scope["path_params"]["context"]
+        try:
+            check_name(context)
+        except InputError as error:
+            raise Problem(422, detail=str(error), field="context", remedy="choose another name") from error
+        if context in RESERVED:
+            raise Problem(422, detail=f"{context!r} is a path of this API", field="context", remedy="choose another")
+        return context
+
+    async def _transformation(self, query: dict[str, Any]) -> Transformation | None:
+        name = query.get("transformation")
+        return None if name is None else await self.novelty.transformations.get(name)
+
+    async def _scores(
+        self, context: str, columns: list[Any], key: str, nearest: int = 0
+    ) -> tuple[Scores, list[list[Any]] | None]:
+        """Return the scores of observations and, where asked for, what is known that is nearest to each."""
+        near: list[list[Any]] | None = None
+
+        def look() -> None:
+            nonlocal near
+            near = self.novelty.nearest(context, columns, nearest)
+
+        if self.learns:
+            before = look if nearest else None
+            return await self.novelty.group.observe(context, columns, key or None, before), near
+        scores = self.novelty.contexts.read(context, columns)
+        if nearest:
+            look()
+        return scores, near
+
+
+class One(_Endpoint):
+    """One observation in, its result out."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        context = self._begin(scope)
+        query = query_of(scope, _ONE)
+        body_type(scope, JSON)
+        body = await body_of(receive)
+        try:
+            result = await self._result(context, body, query, header(scope, b"idempotency-key"))
+        except InputError as error:
+            raise refusal(error, single=True) from error
+        await answer(send, orjson.dumps(result))
+
+    async def _result(self, context: str, body: bytes, query: dict[str, Any], key: str) -> Row | None:
+        if transformation := await self._transformation(query):
+            columns = await _columns_of_record(transformation, body)
+            if columns is None:
+                return None
+        else:
+            observation = list_of(body, _AN_OBSERVATION)
+            if self.learns and not key and "nearest" not in query:
+                return await self.novelty.group.observe_one(context, observation)
+            columns = columns_of([observation])
+        scores, near = await self._scores(context, columns, key, query.get("nearest", 0))
+        row = as_rows(scores)[0]
+        return row if near is None else {**row, "nearest": near[0]}
+
+
+class Many(_Endpoint):
+    """Many observations in, a result for each out, in order."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        context = self._begin(scope)
+        query = query_of(scope, _MANY)
+        kind = body_type(scope, *ARRAY_OR_STREAM)
+        key = header(scope, b"idempotency-key")
+        transformation = await self._transformation(query)
+        lengths = Lengths(partial=query.get("partial", False), known=lambda: self.novelty.length_of(context))
+        nearest = query.get("nearest", 0)
+        if kind == NDJSON and lengths.partial:
+            if not self.learns:
+                self.novelty.contexts.model(context)  # it must be there before the answer begins
+
+            async def results(lines: Lines) -> bytes:
+                size, first = len(lines.whole), lines.first
+                batch = await _aside(size, batch_of, NDJSON, lines.whole, transformation, lengths, first)
+                return await self._answer(context, batch, NDJSON, f"{key}#{first}" if key else "", nearest)
+
+            await stream_lines(receive, send, results)
+            return
+        body = await body_of(receive)
+        batch = await _aside(len(body), batch_of, kind, body, transformation, lengths)
+        await answer(send, await self._answer(context, batch, kind, key, nearest), kind)
+
+    async def _answer(self, context: str, batch: Batch, kind: str, key: str, nearest: int) -> bytes:
+        if not len(batch.places):
+            return await _aside(0, _written, batch, None, None, kind)
+        try:
+            scores, near = await self._scores(context, batch.columns, key, nearest)
+        except InputError as error:
+            raise refusal(error) from error
+        return await _aside(batch.size_bytes, _written, batch, scores, near, kind)
+
+
+async def answer(send: Send, data: bytes, kind: str = JSON) -> None:
+    """Send a whole answer."""
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(data)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
+
+
+def _written(batch: Batch, scores: Scores | None, near: list[list[Any]] | None, kind: str) -> bytes:
+    """Return the answer's body."""
+    if kind == ARROW:
+        return stream_of(scores) if scores is not None else b""
+    rows = as_rows(scores) if scores is not None else []
+    if near is not None:
+        rows = [{**row, "nearest": each} for row, each in zip(rows, near, strict=True)]
+    whole = batch.in_order(rows)
+    if kind == JSON:
+        return orjson.dumps(whole)
+    return b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in whole)
+
+
+async def _columns_of_record(transformation: Transformation, body: bytes) -> list[Any] | None:
+    """Return the columns of one record's observation, None where `where` leaves it out. Raises Problem."""
+    record = json_of(body, _A_RECORD)
+    picked = await asyncio.to_thread(transformation.apply, [record])
+    if picked.wrong:
+        problem = picked.wrong[0]
+        problem.told["field"] = "body"
+        raise problem
+    return picked.columns if len(picked.places) else None
+
+
+async def _aside(size_bytes: int, call: Callable[..., T], *given: Any) -> T:
+    """Call something that takes long where what it works on is large: in a thread then."""
+    if size_bytes < LARGE_BYTES:
+        return call(*given)
+    return await asyncio.to_thread(call, *given)
