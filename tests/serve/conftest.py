@@ -21,6 +21,7 @@ from tocsin.records.finding import Candidate, Reason
 from tocsin.serve import findings, hosts, jobs, suppressions
 from tocsin.serve.auth import ANYONE, Caller
 from tocsin.serve.problems import add_problems
+from tocsin.serve.server import Serving
 from tocsin.settings import Settings
 from tocsin.testing.clock import FakeClock
 
@@ -34,6 +35,7 @@ class Service:
     url: str
     app: App
     client: httpx2.Client
+    running: Serving = field(repr=False)
     stopped: threading.Event = field(repr=False)
 
     def wait_until_ready(self) -> None:
@@ -65,7 +67,7 @@ def start_service(tmp_path: Path) -> Iterator[Start]:
             stopped = threading.Event()
             running = stack.enter_context(serving(app, settings.serve, stopped))
             client = stack.enter_context(httpx2.Client(base_url=running.url, timeout=30))
-            service = Service(running.url, app, client, stopped)
+            service = Service(running.url, app, client, running, stopped)
             if wait:
                 service.wait_until_ready()
             return service

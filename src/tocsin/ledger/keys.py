@@ -69,10 +69,12 @@ class Keys:
 
     def create(self, name: str, scope: Scope, expires: datetime | None = None) -> tuple[ApiKey, str]:
         """Make a key and return it with its text, which is nowhere else. Raises LedgerError for a name in use."""
+        now, columns = self._clock.now(), api_keys.c
         id_ = secrets.token_hex(4)
         token = f"{PREFIX}_{id_}_{secrets.token_urlsafe(SECRET_BYTES)}"
-        key = ApiKey(id_, name, hash_of(token), scope, self._clock.now(), expires, None, None)
-        same_name = sa.select(api_keys.c.id).where(api_keys.c.name == name, api_keys.c.revoked.is_(None))
+        key = ApiKey(id_, name, hash_of(token), scope, now, expires, None, None)
+        counts = columns.revoked.is_(None) & (columns.expires.is_(None) | (columns.expires > now))
+        same_name = sa.select(columns.id).where(columns.name == name, counts)
         with self._database.writing() as connection:
             if connection.execute(same_name).first():
                 raise LedgerError(f"there is an API key {name!r} already; choose another name, or revoke that one")
@@ -90,11 +92,12 @@ class Keys:
         found = [key for key in self.all() if name_or_id in (key.id, key.name) and not key.revoked]
         if not found:
             raise LedgerError(f"there is no API key {name_or_id!r} to revoke; `tocsin keys list` shows those there are")
-        change = api_keys.update().where(api_keys.c.id == found[0].id)
+        newest = found[-1]
+        change = api_keys.update().where(api_keys.c.id == newest.id)
         now = self._clock.now()
         with self._database.writing() as connection:
             connection.execute(change.values(revoked=now))
-        return ApiKey(**{**vars(found[0]), "revoked": now})
+        return ApiKey(**{**vars(newest), "revoked": now})
 
     def mark_used(self, used: dict[str, datetime]) -> None:
         """Write down when keys were last used, by id."""

@@ -7,7 +7,7 @@ and the log. Nothing of a request but method, path and caller is ever logged: no
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -105,6 +105,8 @@ class Gate:
     async def _find(self, scope: Scope, authorization: bytes | None) -> Caller | None:
         """Ask for the caller where it is not known at once; those who are not known share their address's bucket."""
         path: str = scope["path"]
+        # Before anything is looked up for them.
+        self._strangers.check(address_of(scope))
         try:
             caller = await self._callers.find(authorization)
             if caller is None and path.startswith(CLOSED) and path not in OPEN:
@@ -138,8 +140,8 @@ class _Passage:
             self._tell(self._gate.now() - began)
 
     async def _answer(self) -> None:
-        headers = {name: value for name, value in self._scope["headers"] if name in WANTED}
         try:
+            headers = _wanted(self._scope["headers"])
             await self._gate.admit(self._scope, headers)
             check_length(headers, self._most)
             async with asyncio.timeout(self._gate.settings.timeout_s) as self._timer:
@@ -209,6 +211,17 @@ class _Passage:
             path = scope.get("raw_path", b"").decode("latin-1")
             who = caller.name if caller else address_of(scope)
             log.info("%s %s %d %.1f ms %s", scope["method"], path, status, took_s * 1000, who)
+
+
+def _wanted(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers that count here. Raises Problem for one that is given twice: which of them counts?"""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in WANTED:
+            if name in found:
+                raise Problem(400, detail="this header is given twice", field=f"header.{name.decode()}")
+            found[name] = value
+    return found
 
 
 def address_of(scope: Scope) -> str:

@@ -40,9 +40,12 @@ class Keyring:
         return Caller(key.name, key.scope)
 
     async def look_up(self, token: str) -> Caller:
-        """Return the caller of a key, read from the ledger where that was not done just now. Raises Problem 401."""
-        if self._clock.monotonic() - self._read_at >= 1.0:
-            await self.refresh()
+        """Return the caller of a key, after a look into the ledger. Raises Problem 401."""
+        asked_at = self._clock.monotonic()
+        async with self._reading:
+            # Of those that wait here one reads for all.
+            if self._read_at <= asked_at:
+                await self._read()
         caller = self.known(token)
         if caller is None:
             raise unknown("this API key is unknown, expired or revoked", "`tocsin keys list` shows those that count")
@@ -51,11 +54,15 @@ class Keyring:
     async def refresh(self) -> None:
         """Read the keys anew, and write down which were used."""
         async with self._reading:
-            used, self._used = self._used, {}
-            keys = await asyncio.to_thread(self._exchange, used)
-            now = self._clock.now()
-            self._known = {key.id: key for key in keys if key.state_at(now) == "active"}
-            self._read_at = self._clock.monotonic()
+            await self._read()
+
+    async def _read(self) -> None:
+        began = self._clock.monotonic()
+        used, self._used = self._used, {}
+        keys = await asyncio.to_thread(self._exchange, used)
+        now = self._clock.now()
+        self._known = {key.id: key for key in keys if key.state_at(now) == "active"}
+        self._read_at = began
 
     def _exchange(self, used: dict[str, datetime]) -> list[ApiKey]:
         if used:

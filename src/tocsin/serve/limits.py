@@ -23,13 +23,22 @@ class Buckets:
         self._now = now
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    def take(self, caller: str) -> None:
-        """Take a token. Raises Problem 429 when there is none."""
-        now = self._now()
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def check(self, caller: str, now: float | None = None) -> float:
+        """Return how many tokens there are. Raises Problem 429 when there is none."""
+        now = self._now() if now is None else now
         tokens, at = self._buckets.get(caller, (self._most, now))
         tokens = min(self._most, tokens + (now - at) * self._per_s)
         if tokens < 1:
             raise _too_many(caller, self._per_s, (1 - tokens) / self._per_s)
+        return tokens
+
+    def take(self, caller: str) -> None:
+        """Take a token. Raises Problem 429 when there is none."""
+        now = self._now()
+        tokens = self.check(caller, now)
         if caller not in self._buckets and len(self._buckets) >= MOST_CALLERS:
             # The one that came first goes; at worst it gets its full bucket back too soon.
             del self._buckets[next(iter(self._buckets))]
