@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {
         *("store", "source", "detector", "sink"),
         *("settings", "settings_file", "settings_keys", "settings_section", "settings_serve", "settings_sinks"),
-        "settings_summaries",
+        *("settings_novelty", "settings_summaries"),
     },
     {"stores", "sources", "detectors", "sinks", "ledger"},
     {"lifecycle", "verdict"},
@@ -61,7 +61,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "nfstream": ("sources/pcap.py",),
     "numba": ("kernels/*",),
     "obstore": ("stores/s3.py",),
-    "orjson": ("serve/*",),
+    "orjson": ("serve/*", "cli/json_lines.py"),
     "prometheus_client": ("serve/metrics.py",),
     "psycopg": ("ledger/*",),
     "pydantic": ("settings*.py", "serve/*"),

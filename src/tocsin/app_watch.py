@@ -3,7 +3,7 @@
 import difflib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from tocsin.cluster.control import Control
 from tocsin.cluster.engine import Engine
 from tocsin.cluster.processes import ProcessEngine, summaries_digest
 from tocsin.cluster.single import SingleEngine
+from tocsin.detectors.novelty.definition import Definition
+from tocsin.detectors.novelty.definition import build as build_novelty
 from tocsin.detectors.summary.build import build, resolved
 from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.presets import PRESETS
@@ -23,6 +25,7 @@ from tocsin.jobs.discover import make_source
 from tocsin.jobs.epochs import Epochs
 from tocsin.jobs.inputs import Inputs, lake_inputs
 from tocsin.jobs.kept import Keeper, Kept
+from tocsin.jobs.novelty import Novelty, novelty_digest
 from tocsin.jobs.resultfile import open_results
 from tocsin.jobs.watch import Reader, Results, Wanted, Watch
 from tocsin.jobs.watches import CHECKPOINT
@@ -46,20 +49,21 @@ def build_watch(app: App, wanted: Wanted, show: Callable[[Finding], None]) -> Wa
 
     Raises SettingsError, ModelError (what was kept is of other summaries), SinkError, InputError.
     """
-    entries = chosen(app, wanted.names, wanted.presets)
+    detectors = chosen_novelty(app, wanted)
+    entries = [] if _only_novelty(app, wanted) else chosen(app, wanted.names, wanted.presets)
     summaries = {each.name: each for each in build(entries)}
-    listed, workers = list(summaries.values()), wanted.workers or app.settings.watch.workers
+    listed, workers = list(summaries.values()), (wanted.workers or app.settings.watch.workers) if entries else 1
     verdict = app.verdict if not wanted.no_store else _verdict_apart(app)
     with ExitStack() as opened:
         if control := _control(app, wanted):
             opened.callback(control.close)
-        keeper = _keeper(app, wanted, listed, workers)
+        keeper = _keeper(app, wanted, f"{summaries_digest(listed)} {workers} {novelty_digest(detectors)}".rstrip())
         kept = (keeper.load() if keeper and not wanted.fresh else None) or Kept({})
         delivery = Delivery(verdict, {} if wanted.no_store else _result_sinks(app, entries))
         opened.callback(delivery.close)
         file = open_results(wanted.results, listed, kept.results_bytes) if wanted.results else None
         watch = Watch(
-            _records(app, wanted, summaries, kept.positions or None),
+            _records(app, wanted, _kinds(listed, detectors), kept.positions or None),
             lambda origin_us: _engine(app, listed, workers, origin_us),
             summaries,
             alarm=Alarm(summaries, verdict, Cutoffs.of(app.settings.verdict), show, delivery.findings),
@@ -67,6 +71,7 @@ def build_watch(app: App, wanted: Wanted, show: Callable[[Finding], None]) -> Wa
             clock=app.clock,
             keeper=keeper,
             control=control,
+            novelty=Novelty(detectors),
         )
         opened.pop_all()
         opened.callback(watch.close)
@@ -92,6 +97,28 @@ def chosen(app: App, names: Sequence[str] = (), presets: Sequence[str] = ()) -> 
     if not found:
         raise SettingsError("summaries: none is enabled; `tocsin summaries list` shows those there are")
     return [each for each in found if not names or each.name in names]
+
+
+def chosen_novelty(app: App, wanted: Wanted) -> tuple[Definition, ...]:
+    """Return the novelty detectors of the settings; only those named, where any are, or none where summaries are.
+
+    Raises SettingsError.
+    """
+    there = build_novelty(app.settings.novelty)
+    known = [each.name for each in there]
+    for name in wanted.novel:
+        if name not in known:
+            hint = f"there: {', '.join(known) or 'none'}"
+            raise SettingsError(f"--novelty: no novelty detector {name!r} is set up; {hint}")
+    if wanted.names and not wanted.novel:
+        return ()
+    return tuple(each for each in there if not wanted.novel or each.name in wanted.novel)
+
+
+def _only_novelty(app: App, wanted: Wanted) -> bool:
+    """Whether no summary is asked for: novelty detectors are named, or nothing but them is set up."""
+    asked = bool(wanted.names or wanted.presets)
+    return not asked and (bool(wanted.novel) or (not app.settings.summaries and bool(chosen_novelty(app, wanted))))
 
 
 def _presets(app: App, names: Sequence[str]) -> list[str]:
@@ -133,13 +160,13 @@ def _control(app: App, wanted: Wanted) -> Control | None:
         return None
 
 
-def _keeper(app: App, wanted: Wanted, summaries: list[Summary], workers: int) -> Keeper | None:
+def _keeper(app: App, wanted: Wanted, settings: str) -> Keeper | None:
     if not wanted.is_kept:
         return None
     return Keeper(
         app.store,
         _checkpoint(app, wanted.name),
-        settings=f"{summaries_digest(summaries)} {workers}",
+        settings=settings,
         results_path=str(wanted.results.resolve()) if wanted.results else "",
         every_s=app.settings.watch.checkpoint_s,
         clock=app.clock,
@@ -186,8 +213,12 @@ def _mergers(workers: int) -> int:
     return -(-workers // WORKERS_A_MERGER)
 
 
-def _records(app: App, wanted: Wanted, summaries: Mapping[str, Summary], positions: dict[str, Any] | None) -> Reader:
-    kinds = {each.kind for summary in summaries.values() for each in summary.inputs}
+def _kinds(summaries: Iterable[Summary], detectors: Iterable[Definition]) -> set[str]:
+    """Return the kinds of records that are counted or learned."""
+    return {each.kind for summary in summaries for each in summary.inputs} | {each.kind for each in detectors}
+
+
+def _records(app: App, wanted: Wanted, kinds: set[str], positions: dict[str, Any] | None) -> Reader:
     _check_words(app, wanted)
     if not wanted.paths:
         return lake_inputs(app.store, app.domain, clock=app.clock, since=wanted.since, until=wanted.until)

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from tocsin.errors import SettingsError
 from tocsin.settings_file import SettingsFile, read_settings_file
 from tocsin.settings_keys import is_secret, nearest
+from tocsin.settings_novelty import NoveltySettings
 from tocsin.settings_section import LocalPath, Percent, Section, at_home, one_of, setting
 from tocsin.settings_serve import ServeSettings
 from tocsin.settings_sinks import SinkSettings
@@ -260,6 +261,7 @@ class Settings(BaseSettings):
     verdict: VerdictSettings = VerdictSettings()
     sinks: list[SinkSettings] = setting([], "where findings are delivered")
     summaries: list[SummarySettings] = setting([], "what is counted a key, and when it is too much")
+    novelty: list[NoveltySettings] = setting([], "which values of which records are learned, and how novel is told")
     watch: WatchSettings = WatchSettings()
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()

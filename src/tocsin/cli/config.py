@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -155,20 +155,26 @@ def find_problems(settings: Settings, file: SettingsFile) -> Iterator[str]:
     remote = settings.store.startswith("s3://") or settings.s3.bucket
     if not remote and not _writable(Path(settings.store)):
         yield f"{origin('store', file)}: store: {settings.store} cannot be made or written"
-    yield from _summary_problems(settings, file)
+    yield from _detector_problems(settings, file)
 
 
-def _summary_problems(settings: Settings, file: SettingsFile) -> Iterator[str]:
-    """Yield what is wrong with summaries: names, reducers, SQL, windows, titles."""
-    if not settings.summaries:
+def _detector_problems(settings: Settings, file: SettingsFile) -> Iterator[str]:
+    """Yield what is wrong with summaries and novelty detectors: names, reducers, SQL, windows, titles, options."""
+    if not (settings.summaries or settings.novelty):
         return
+    from tocsin.detectors.novelty.definition import build as build_novelty
     from tocsin.detectors.summary.build import build
 
-    try:
-        build(settings.summaries)
-    except SettingsError as error:
-        for problem in str(error).splitlines():
-            yield f"{origin(problem.partition(':')[0], file)}: {problem}"
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: build(settings.summaries),
+        lambda: build_novelty(settings.novelty),
+    )
+    for check in checks:
+        try:
+            check()
+        except SettingsError as error:
+            for problem in str(error).splitlines():
+                yield f"{origin(problem.partition(':')[0], file)}: {problem}"
 
 
 def _given(settings: Settings) -> Iterator[tuple[str, Path]]:
@@ -219,6 +225,7 @@ def find_notes(settings: Settings, environ: Iterable[str]) -> Iterator[str]:
         yield "training.algorithm is hybrid without scoring.reputation_file: it works on fingerprints alone"
     yield from _ingest_notes(settings)
     yield from _summary_notes(settings)
+    yield from _novelty_notes(settings)
     known = {variable(key.name) for key in describe(Settings) if "[]" not in key.name}
     known |= {variable(name) for name in Settings.model_fields}
     for name in sorted(environ):
@@ -245,6 +252,26 @@ def _summary_notes(settings: Settings) -> Iterator[str]:
                 )
             for name, near in doubts(summary):
                 yield f"summary {summary.name}: {name!r} is no usual column of its records; did you mean {near!r}?"
+
+
+def _novelty_notes(settings: Settings) -> Iterator[str]:
+    """Yield novelty detectors that tell what is not kept, and columns that may be misspelt."""
+    if not settings.novelty:
+        return
+    from tocsin.detectors.novelty.definition import build, doubts
+    from tocsin.verdict.severity import Cutoffs, at_least
+
+    least = settings.verdict.min_severity
+    with suppress(SettingsError):
+        for its in build(settings.novelty):
+            lowest = Cutoffs.of(settings.verdict).severity(100 * its.threshold)
+            if not at_least(lowest, least):
+                yield (
+                    f"novelty {its.name}: findings from threshold {its.threshold} on can be of severity {lowest} and "
+                    f"are not kept then, as verdict.min_severity is {least}"
+                )
+            for name, near in doubts(its):
+                yield f"novelty {its.name}: {name!r} is no usual column of its records; did you mean {near!r}?"
 
 
 def _ingest_notes(settings: Settings) -> Iterator[str]:

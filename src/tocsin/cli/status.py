@@ -48,6 +48,14 @@ def status(app: App, as_json: bool) -> None:
         print_table(
             "summaries", ("watch", "summary", "records", "keys", "bytes", "epochs open", "of the records"), rows
         )
+    learned = [
+        (name, each["name"], each["observed"], each["entries"], each["nbytes"],
+         ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in each["counts"].items() if n and what != "records"))
+        for name, watch in state["watches"].items()
+        for each in watch.get("novelty", ())
+    ]  # fmt: skip
+    if learned:
+        print_table("novelty", ("watch", "detector", "learned", "entries", "bytes", "of the records"), learned)
     print_table("next runs of a daemon (UTC)", ["job", "at"], [(job["name"], job["next"]) for job in state["next"]])
     if state["claims"]:
         print_table(

@@ -28,6 +28,9 @@ _OPTIONS = (
     click.option(
         "--preset", "presets", multiple=True, metavar="NAME", help="This shipped summary too; may be repeated."
     ),
+    click.option(
+        "--novelty", "novel", multiple=True, metavar="NAME", help="Only this novelty detector; may be repeated."
+    ),
     click.option("--workers", type=click.IntRange(1, 64), help="Processes that count; watch.workers by default."),
     click.option(
         "--results",
@@ -84,9 +87,9 @@ def watch(app: App, /, paths: tuple[str, ...], follow: bool, as_json: bool, **op
     """Count records by key as they come, and print findings at once.
 
     PATH is a file, a folder, a glob, or - for the standard input: Zeek logs of every kind, EVE, JSON lines, flows,
-    captures. What is counted stands under `summaries:` in the settings (`tocsin summaries list`); where nothing does,
-    every shipped summary with a threshold runs. Ending it ends every open epoch; a watch with a state has them open
-    again when it goes on.
+    captures. What is counted stands under `summaries:` in the settings (`tocsin summaries list`), what is
+    learned under `novelty:`; where nothing does, every shipped summary with a threshold runs. Ending it ends every
+    open epoch; a watch with a state has them open again when it goes on.
 
     \b
     tocsin watch /var/log/zeek/current --follow
@@ -105,7 +108,7 @@ def run(app: App, paths: tuple[str, ...], *, as_json: bool, **options: Any) -> "
     from tocsin.app_watch import build_watch
     from tocsin.jobs.watch import Wanted
 
-    if not (app.settings.summaries or options["presets"]):
+    if not (app.settings.summaries or options["presets"] or any(each.enabled for each in app.settings.novelty)):
         click.echo("No summaries are set up: every shipped summary with a threshold runs.", err=True)
     found: dict[str, Finding] = {}
     stop = threading.Event()
@@ -147,12 +150,13 @@ def _tell(inputs: "list[Input]") -> bool:
 @contextmanager
 def _metrics(app: App, watching: "Watch") -> Iterator[None]:
     """Serve metrics beside the watch; where the port is taken, as by a daemon, it goes without."""
-    from tocsin.serve.metrics import Metrics, SummaryMetrics
+    from tocsin.serve.metrics import Metrics, NoveltyMetrics, SummaryMetrics
 
     with ExitStack() as served:
         if app.settings.metrics.enabled:
             metrics = Metrics(app.store, app.ledger, domain=app.domain, clock=app.clock)
             metrics.registry.register(SummaryMetrics(lambda: watching.last_tally.summaries))
+            metrics.registry.register(NoveltyMetrics(lambda: watching.last_tally.novelty))
             try:
                 server, thread = metrics.serve(app.settings.metrics)
             except SettingsError as error:
@@ -186,5 +190,6 @@ def counted(tally: "Tally") -> str:
     parts.append(f"{tally.findings:,} new findings")
     parts += [f"{tally.suppressed:,} suppressed"] if tally.suppressed else []
     parts += [f"{tally.below:,} below verdict.min_severity"] if tally.below else []
+    parts += [f"{tally.over_budget:,} over verdict.noise_budget"] if tally.over_budget else []
     parts += [f"{tally.undelivered:,} rows of results not delivered"] if tally.undelivered else []
     return ", ".join(parts)

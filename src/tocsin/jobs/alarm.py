@@ -1,4 +1,4 @@
-"""Crossings become findings: proposed to the verdict, shown at once, delivered beside the work."""
+"""Crossings and what is novel become findings: proposed to the verdict, shown at once, delivered beside the work."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ class Alarm:
     """Takes crossings. show: is given each finding as it is now, once more when it passes a further level.
 
     told: is called when findings may wait for delivery. recent: is given the records, to show those behind what only
-    the end of a window tells. new, below, suppressed: what became of the candidates.
+    the end of a window tells. new, below, suppressed, over_budget: what became of the candidates.
     """
 
     summaries: Mapping[str, Summary]
@@ -33,6 +33,7 @@ class Alarm:
     new: int = 0
     below: int = 0
     suppressed: int = 0
+    over_budget: int = 0
     _shown: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -41,7 +42,10 @@ class Alarm:
     def take(self, crossings: Sequence[Crossing]) -> None:
         """Have crossings judged, those of one finding one after the other. Raises LedgerError."""
         least = (self.cutoffs.low, self.cutoffs.medium, self.cutoffs.high, self.cutoffs.critical)
-        proposed = [candidate(self.summaries[each.summary], each, least) for each in self.recent.shown(crossings)]
+        self.propose([candidate(self.summaries[each.summary], each, least) for each in self.recent.shown(crossings)])
+
+    def propose(self, proposed: Sequence[Candidate]) -> None:
+        """Have candidates judged, those of one finding one after the other. Raises LedgerError."""
         for each in _rounds(proposed):
             self._judge(each)
         if proposed:
@@ -54,6 +58,7 @@ class Alarm:
         self.new += judged.new
         self.below += judged.below
         self.suppressed += judged.suppressed
+        self.over_budget += judged.over_budget
 
     def _show(self, finding: Finding) -> None:
         """Show a finding that was not shown before, or has risen since."""

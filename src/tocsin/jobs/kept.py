@@ -24,13 +24,14 @@ SOON_S = 1.0
 class Kept:
     """A watch at one moment.
 
-    positions: where each input was read up to. engine: its state. origin_us, records: of the run. shares: parts of
-    epochs that wait for others. queued: results that no sink took yet: place, summary, rows. results_bytes: size of
-    the results file. tally: what was done, to be shown.
+    positions: where each input was read up to. engine: its state. novelty: that of its novelty detectors. origin_us,
+    records: of the run. shares: parts of epochs that wait for others. queued: results that no sink took yet: place,
+    summary, rows. results_bytes: size of the results file. tally: what was done, to be shown.
     """
 
     positions: dict[str, Any]
     engine: bytes = b""
+    novelty: bytes = b""
     origin_us: int = 0
     records: int = 0
     shares: list[EpochResult] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Keeper:
     def _packed(self, kept: Kept) -> Checkpoint:
         parts: dict[str, Any] = {
             "engine": kept.engine,
+            "novelty": kept.novelty,
             "shares": to_bytes(pack_output(Output(results=kept.shares))),
         }
         parts |= {f"queued-{number}": rows for number, (_, _, rows) in enumerate(kept.queued)}
@@ -93,6 +95,7 @@ class Keeper:
         return Kept(
             positions=found.positions,
             engine=state.part("engine").to_pybytes(),
+            novelty=state.part("novelty").to_pybytes() if "novelty" in state.parts else b"",
             origin_us=found.more["origin_us"],
             records=found.more["records"],
             shares=unpack_output(from_bytes(state.part("shares"))).results,

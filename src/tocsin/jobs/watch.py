@@ -1,4 +1,4 @@
-"""Summaries at work on records: inputs, engine, verdict and results joined, over live logs as over history."""
+"""Summaries and novelty detectors at work on records: all parts joined, over live logs as over history."""
 
 import logging
 import math
@@ -23,6 +23,7 @@ from tocsin.jobs.epochs import Epochs
 from tocsin.jobs.feeds import Tally as Input
 from tocsin.jobs.kept import Keeper, Kept
 from tocsin.jobs.merge import Records
+from tocsin.jobs.novelty import Novelty
 from tocsin.jobs.resultfile import ResultFile
 from tocsin.records.conn import as_zeek_conn
 from tocsin.records.times import earliest, to_us
@@ -78,13 +79,14 @@ class Wanted:
     """What is asked of a watch.
 
     paths: files, folders, globs, '-'; none means the lake's flows between `since` and `until`. names: only these
-    summaries of the settings. presets: shipped ones besides. kind: what JSON lines are that do not say it. results: a
-    file for every key's result. state: the name under which it is kept; fresh: begin anew. no_store: leave ledger and
-    sinks alone.
+    summaries of the settings; novel: only these novelty detectors. presets: shipped summaries besides. kind: what JSON
+    lines are that do not say it. results: a file for every key's result. state: the name under which it is kept;
+    fresh: begin anew. no_store: leave ledger and sinks alone.
     """
 
     paths: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    novel: tuple[str, ...] = ()
     presets: tuple[str, ...] = ()
     workers: int | None = None
     results: Path | None = None
@@ -141,9 +143,10 @@ class Results:
 
 @dataclass
 class Tally:
-    """What a watch has done. rejected: records set aside, by the reader or by a summary's SQL.
+    """What a watch has done. rejected: records set aside, by the reader or by a summary's or detector's SQL.
 
-    summaries: what each holds and has counted (SummaryStatus as a dict).
+    over_budget: findings that gave way to higher scores of their day. summaries, novelty: what each summary and each
+    novelty detector holds and has counted (SummaryStatus and NoveltyStatus as dicts).
     """
 
     records: int = 0
@@ -153,7 +156,9 @@ class Tally:
     suppressed: int = 0
     epochs: int = 0
     undelivered: int = 0
+    over_budget: int = 0
     summaries: list[dict[str, Any]] = field(default_factory=list)
+    novelty: list[dict[str, Any]] = field(default_factory=list)
 
     def count(self, name: str) -> int:
         """Return a count over all summaries: records, late, rejected, evicted, delayed."""
@@ -167,7 +172,8 @@ class Watch:
     last, partial epochs open again. Their findings have the same ids, so that those that grow are updated; their
     results replace the partial ones in the file, and come once more to the sinks.
 
-    engines: builds the engine, given the time of the first record (microseconds).
+    engines: builds the engine, given the time of the first record (microseconds). novelty: the detectors that learn
+    the same records in this process.
     """
 
     def __init__(
@@ -181,15 +187,18 @@ class Watch:
         clock: Clock,
         keeper: Keeper | None = None,
         control: Control | None = None,
+        novelty: Novelty | None = None,
     ) -> None:
         self._inputs, self._engines, self._summaries = inputs, engines, summaries
-        self._kinds = {each.kind for summary in summaries.values() for each in summary.inputs}
+        self._novelty = novelty or Novelty(())
+        self._kinds = {each.kind for summary in summaries.values() for each in summary.inputs} | self._novelty.kinds
         self._alarm, self._results, self._clock = alarm, results, clock
         self._keeper, self._control = keeper, control
         self._engine: Engine | None = None
         self._origin_us = 0
         self._records = 0
         self._seen: list[dict[str, Any]] = []
+        self._learned: list[dict[str, Any]] = []
         self._seen_s = -math.inf
 
     def resume(self, kept: Kept) -> None:
@@ -199,6 +208,8 @@ class Watch:
             self._results.delivery.again(*waiting)
         if kept.engine:
             self._begin(kept.origin_us).restore(kept.engine)
+        if kept.novelty:
+            self._novelty.restore(kept.novelty)
 
     def run(self, stop: Callable[[], bool] = lambda: False, progress: Callable[[int], None] = lambda _: None) -> Tally:
         """Watch until there is nothing more or it is told to stop; progress: is told the records so far.
@@ -225,13 +236,15 @@ class Watch:
         alarm, results = self._alarm, self._results
         return Tally(
             self._records,
-            self._inputs.rejected + sum(each["counts"].get("rejected", 0) for each in self._seen),
+            self._inputs.rejected + sum(each["counts"].get("rejected", 0) for each in (*self._seen, *self._learned)),
             alarm.new,
             alarm.below,
             alarm.suppressed,
             results.ended,
             results.delivery.dropped,
+            alarm.over_budget,
             self._seen,
+            self._learned,
         )
 
     def inputs(self) -> list[Input]:
@@ -241,7 +254,7 @@ class Watch:
     @property
     def last_tally(self) -> Tally:
         """Return the last tally without asking the engine: for other threads."""
-        return Tally(self._records, findings=self._alarm.new, summaries=self._seen)
+        return Tally(self._records, findings=self._alarm.new, summaries=self._seen, novelty=self._learned)
 
     def close(self) -> None:
         """Let go of processes and socket; what waits is delivered first."""
@@ -258,6 +271,7 @@ class Watch:
         """Ask the summaries for their status when the last one is older than this."""
         if self._engine and self._clock.monotonic() - self._seen_s >= most_s:
             self._seen = [asdict(each) for each in self._engine.status()]
+            self._learned = [asdict(each) for each in self._novelty.status()]
             self._seen_s = self._clock.monotonic()
 
     def _begin(self, origin_us: int) -> Engine:
@@ -273,6 +287,7 @@ class Watch:
         for kind, table in self._views(read):
             self._alarm.recent.add(kind, table)
             self._take(engine.observe(kind, table, read.ordinals))
+            self._alarm.propose(self._novelty.observe(kind, table))
 
     def _views(self, read: Records) -> Iterator[tuple[str, pa.Table]]:
         """Yield records under each kind that is asked for: flows are Zeek's connections too."""
@@ -306,6 +321,7 @@ class Watch:
             Kept(
                 positions=self._inputs.positions(),
                 engine=self._engine.state(),
+                novelty=self._novelty.state() if self._novelty.kinds else b"",
                 origin_us=self._origin_us,
                 records=self._records,
                 shares=results.epochs.pending,
@@ -321,6 +337,7 @@ class Watch:
             self._keep()
         if self._engine is not None:
             self._take(self._engine.finish())
+        self._alarm.propose(self._novelty.finish())
         self._results.finish()
         if self._results.file is not None:
             self._results.file.close()
