@@ -50,7 +50,9 @@ def service_parts(app: App, settings: ServeSettings, metrics: Metrics | None = N
 def serving(
     app: App, settings: ServeSettings, stop: threading.Event, metrics: Metrics | None = None
 ) -> Iterator[Serving]:
-    """Serve while the block runs; `stop` is set when the service ends by itself. At the end everything is on disk.
+    """Serve while the block runs, or until `stop` is set; the service sets it where it ends by itself.
+
+    At the end of the block every request is answered and everything is on disk.
 
     Raises SettingsError when the address cannot be had or is not safe, and what kept the contexts from being read.
     """
@@ -60,14 +62,21 @@ def serving(
     running = Serving(make_service(parts), bound, settings)
     parts.stop = stop.set
     running.start()
+    threading.Thread(target=_end_on, args=(stop, running), name="service-stop", daemon=True).start()
     _tell(app, settings, running.url)
     try:
         yield running
     finally:
-        running.stop()
+        stop.set()
         running.join()
         if parts.failed is not None:
             raise parts.failed
+
+
+def _end_on(stop: threading.Event, running: Serving) -> None:
+    """Take no more requests from the moment on that a stop is asked for, whatever else has yet to be finished."""
+    stop.wait()
+    running.stop()
 
 
 def _contexts(app: App, settings: ServeSettings) -> "Contexts":
@@ -80,7 +89,7 @@ def _contexts(app: App, settings: ServeSettings) -> "Contexts":
 def _tell(app: App, settings: ServeSettings, url: str) -> None:
     log.info("the service is at %s, its documentation at %s/docs", url, url)
     if settings.durability == "fast":
-        log.warning("durability is fast: what was acknowledged in the last second may be lost in a crash")
+        log.warning("durability is fast: a crash of the machine may lose what was acknowledged in the last half minute")
     if "keys" in settings.auth and not any(key.state_at(app.clock.now()) == "active" for key in app.ledger.keys.all()):
         log.warning("there is no API key yet; `tocsin keys create NAME --scope read,score` makes one")
     if not is_loopback(settings.host):

@@ -50,7 +50,8 @@ class ServeSettings(Section):
         [], "addresses of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
     )
     durability: Literal["full", "fast"] = setting(
-        "full", "full: what is acknowledged survives a power cut; fast: the last second may be lost"
+        "full",
+        "what is acknowledged survives: full, also a power cut; fast, a kill, but not the last half minute of a crash",
     )
     requests_per_s: float | None = setting(
         None, "a caller's requests a second; 1000 with auth, no limit without, when unset", unit="requests/s", gt=0

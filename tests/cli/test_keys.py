@@ -47,6 +47,7 @@ def test_the_list_shows_what_still_counts(app):
     assert "tocsin keys create" in run(app, "list").output
     for name, expires in (("one", "1d"), ("two", "9d"), ("three", "9d")):
         run(app, "create", name, "--expires", expires)
+        app.clock.advance(1)
     run(app, "revoke", "two")
     app.clock.advance(2 * 86_400)
     lines = [line for line in run(app, "list").output.splitlines() if "2025" in line]

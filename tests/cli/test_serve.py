@@ -13,16 +13,20 @@ from pathlib import Path
 import pytest
 
 
-def serve(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tocsin", "serve", *arguments]
+def serve(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return start("serve", folder, *arguments)
+
+
+def start(verb: str, folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tocsin", verb, *arguments]
     variables = {**os.environ, "TOCSIN_STORE": str(folder / "store"), **environment}
     return subprocess.Popen(command, cwd=folder, env=variables, stderr=subprocess.PIPE, text=True)
 
 
-def address(process: subprocess.Popen[str]) -> str:
+def address(process: subprocess.Popen[str], words: str = "tocsin: serving at") -> str:
     assert process.stderr is not None
     for line in process.stderr:
-        if found := re.search(r"tocsin: serving at (\S+)", line):
+        if found := re.search(rf"{words} (http://[^ ,]+)", line):
             return found[1]
     raise AssertionError("it ended without serving")
 
@@ -46,7 +50,18 @@ def test_a_stop_over_the_api_ends_it(tmp_path):
             assert json.load(answer) == {"status": "stopping"}
         _, told = process.communicate(timeout=30)
     assert process.returncode == 0, told
-    assert "durability is fast" in told
+
+
+def test_the_daemon_serves_too_where_it_is_told_to(tmp_path):
+    variables = {"TOCSIN_SERVE__ENABLED": "true", "TOCSIN_SERVE__PORT": "0", "TOCSIN_METRICS__ENABLED": "false"}
+    with start("run", tmp_path, **variables) as process:
+        url = address(process, "the service is at")
+        with urllib.request.urlopen(f"{url}/metrics") as answer:
+            assert "tocsin_job_duration_seconds" in answer.read().decode(), "the daemon's own metrics"
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    assert "Traceback" not in told
 
 
 def test_a_second_one_on_the_same_folder_says_who_has_it(tmp_path):

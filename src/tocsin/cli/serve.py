@@ -14,7 +14,8 @@ from tocsin.cli.stop import stop_on_signals
 @click.option(
     "--durability",
     type=click.Choice(["full", "fast"]),
-    help="full: what is acknowledged survives a power cut; fast: the last second may be lost.  [serve.durability]",
+    help="full: what is acknowledged survives a power cut; fast: a kill, but a crash of the machine may lose the last "
+    "half minute.  [serve.durability]",
 )
 @click.pass_obj
 def serve(app: App, host: str | None, port: int | None, durability: str | None) -> None:

@@ -12,7 +12,7 @@ from tocsin.serve import novelty_patterns
 from tocsin.serve.asked import Asked, Nothing, SomeTime, Time, ago
 from tocsin.serve.auth import needs
 from tocsin.serve.novelty import RESERVED, Novelty
-from tocsin.serve.novelty_openapi import RESULT_REF, describe_recent
+from tocsin.serve.novelty_openapi import describe_recent
 from tocsin.serve.parts import Parts
 from tocsin.serve.problems import Problem
 from tocsin.serve.recent import LEAST
@@ -102,7 +102,7 @@ class Recently(BaseModel):
 
     context: str
     at: Time
-    result: Annotated[dict[str, Any], Field(json_schema_extra=RESULT_REF)]
+    result: dict[str, Any]
 
 
 class RecentList(BaseModel):

@@ -97,8 +97,9 @@ def describe_hot(document: dict[str, Any]) -> None:
 
 
 def describe_recent(document: dict[str, Any]) -> None:
-    """Add what the lists of novel observations refer to."""
+    """Let the lists of novel observations refer to the one schema of a result, which pydantic does not know."""
     _schemas(document)
+    document["components"]["schemas"]["Recently"]["properties"]["result"] = RESULT_REF
 
 
 def _schemas(document: dict[str, Any]) -> None:
