@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "suppress": ("tocsin.cli.suppress:suppress", "Results", "Hide what is known, with owner, reason and expiry."),
     "models": ("tocsin.cli.models:models", "Results", "List, show and roll back models."),
     "status": ("tocsin.cli.status:status", "Operate", "Next runs, last results, state of every job."),
+    "keys": ("tocsin.cli.keys:keys", "Operate", "Make, list and revoke API keys of the service."),
     "config": ("tocsin.cli.config:config", "Operate", "Show the settings, where each comes from, and their schema."),
     "validate": ("tocsin.cli.config:validate", "Operate", "Check the settings, without network."),
     "test-s3": ("tocsin.cli.store:test_s3", "Operate", "Check that the store can be used."),
