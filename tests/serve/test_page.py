@@ -183,6 +183,14 @@ def test_it_shows_everything_and_fetches_from_nowhere_else(browser: Browser, ser
     assert [url for url in fetched if not url.startswith(f"{served.url}/")] == []
 
 
+def test_the_documentation_it_links_to_needs_no_other_host_either(browser: Browser, served: Site) -> None:
+    browser.get(served.url)
+    browser.click("nav a")
+    browser.until(lambda: "/api/v1/novelty/{context}/observe" in browser.text("body").replace("\u200b", ""))
+    assert browser.complaints() == []
+    assert [url for url in browser.requests() if not url.startswith((f"{served.url}/", "data:"))] == []
+
+
 def test_what_is_observed_appears_by_itself_with_each_share(browser: Browser, served: Site) -> None:
     browser.get(served.url)
     browser.until(lambda: "web" in browser.text("#contexts"))

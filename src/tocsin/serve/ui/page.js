@@ -6,6 +6,8 @@ const SLOWER = 5; // findings and jobs are asked for in every fifth round
 const TIMEOUT_MS = 10_000;
 const WAIT_AT_MOST_MS = 30_000;
 const SPREADS_A_ROUND = 6; // score distributions renewed in one round
+const ROWS = 50; // novel observations shown
+const LOOKED_AT = 500; // of how many of the newest the most novel are taken
 const KEY = "tocsin-key";
 
 const by = (id) => document.getElementById(id);
@@ -59,7 +61,8 @@ function when(text) {
 /** Make `table` show `items`, a tbody each. What did not change is left alone, so that focus and reading place stay. */
 function show(table, items, keyOf, drawn) {
   const had = new Map([...table.tBodies].map((body) => [body.dataset.key, body]));
-  const first = had.size === 0;
+  const fresh = items.filter((item) => !had.has(keyOf(item))).length;
+  const marked = fresh <= items.length / 2; // where all is new, nothing needs a mark
   const focused = document.activeElement?.closest("tbody")?.dataset.key;
   let place = table.tHead;
   for (const item of items) {
@@ -68,7 +71,7 @@ function show(table, items, keyOf, drawn) {
     let body = had.get(key);
     had.delete(key);
     if (body?.version !== version) {
-      const fresh = make("tbody", { "data-key": key, class: first || body ? null : "new" });
+      const fresh = make("tbody", { "data-key": key, class: marked && !body ? "new" : null });
       fresh.version = version;
       fresh.append(...drawn(item));
       body?.replaceWith(fresh);
@@ -180,12 +183,13 @@ async function renewNovel() {
   const least = by("filter-least");
   if (!least.checkValidity()) return;
   const context = by("filter-context").value;
-  const query = new URLSearchParams({ least: least.value, most: 50, ...(context && { context }) });
-  const found = (await get(`novelty/recent?${query}`)).observations.map(({ result, ...about }) => ({ ...result, ...about }));
-  if (by("filter-order").value === "score") found.sort((one, other) => other.score - one.score);
+  const byScore = by("filter-order").value === "score";
+  const query = new URLSearchParams({ least: least.value, most: byScore ? LOOKED_AT : ROWS, ...(context && { context }) });
+  let found = (await get(`novelty/recent?${query}`)).observations.map(({ result, ...about }) => ({ ...result, ...about }));
+  if (byScore) found = found.sort((one, other) => other.score - one.score).slice(0, ROWS);
   show(by("novel"), found, novelKey, novelRow);
   by("novel-empty").hidden = found.length > 0;
-  by("novel-empty").textContent = `No recent observation${context ? ` of ${plain(context)}` : ""} scores ${least.value} or more.`;
+  by("novel-empty").textContent = `No recent observation${context ? ` of ${plain(context)}` : ""} scores ${least.value} or more; those from 0.9 on are kept.`;
   announce(found, `${least.value} ${context}`);
 }
 
