@@ -1,4 +1,4 @@
-"""Prometheus metrics of the daemon: what it counted itself, and what the store and the ledger say at each scrape."""
+"""Prometheus metrics of daemon and service: what it counted itself, and what the store and the ledger say at each scrape."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
