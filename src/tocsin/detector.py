@@ -6,6 +6,8 @@ Higher is more anomalous. `score` never changes state. State is a dict of arrays
 
 import io
 import json
+import struct
+import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -146,13 +148,20 @@ def dump_state(state: State, *, compressed: bool = True) -> bytes:
     return buffer.getvalue()
 
 
+_DAMAGED = (
+    *(ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, MemoryError, OverflowError, SyntaxError),
+    # Encryption and compressions that zipfile does not know are RuntimeError, as is JSON that is nested too deeply.
+    *(RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
 def load_state(data: bytes) -> State:
     """Read what dump_state wrote. Raises ModelError when it is damaged or something else."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             state: State = {key: archive[key] for key in archive.files if key != "__json__"}
             state.update(json.loads(archive["__json__"].tobytes()))
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         # numpy's own words would recommend unpickling.
         raise ModelError("this is no tocsin model state, or it is damaged") from error
     return state

@@ -9,8 +9,10 @@ KEPT = 0.75
 """The part of the most entries that is left after folding, so that it need not be done again soon."""
 
 
-def folded(tables: Tables, most: int, now: int) -> Tables:
+def folded(tables: Tables, most: int, now: int) -> tuple[Tables, int]:
     """Return tables of at most KEPT · most entries, in which the least seen observations end in `others`.
+
+    The second is the component from which on they do.
 
     What is folded still counts: as observations of its beginning, and as ones that were seen there once. So a place
     where newness was the rule stays one. Folds the last component first, then more, then more observations.
@@ -25,8 +27,15 @@ def folded(tables: Tables, most: int, now: int) -> Tables:
             values[victims, depth:] = OTHERS
             smaller = built(shape, Leaves(values, leaves.counts, leaves.last))
             if len(smaller) <= KEPT * most:
-                return smaller
-    return smaller
+                return smaller, depth
+    return smaller, 0
+
+
+def fitted(leaves: Leaves, tables: Tables, depth: int) -> Leaves:
+    """Fold observations that tables, folded from this component on, no longer hold by themselves."""
+    values = leaves.values.copy()
+    values[~tables.holds(values), depth:] = OTHERS
+    return Leaves(values, leaves.counts, leaves.last)
 
 
 def built(shape: Shape, leaves: Leaves) -> Tables:

@@ -1,6 +1,6 @@
 """How old observations lose weight: by a half-life, or by leaving a window; in steps of an eighth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from tocsin.errors import InputError
 STEPS = 8
 """Steps in a half-life or a window."""
 
-LEAST = 0.5
-"""An observation that weighs less is dropped."""
+LEAST = 0.5 - 1e-4
+"""An observation that weighs less is dropped: what was seen once is there for a half-life."""
 
 
 class Fading:
@@ -31,8 +31,13 @@ class Fading:
         self.by_time = bool(options.half_life_s or options.window_s)
         length = self._halves or self._windowed or 0
         self._step = max(1, round(length * 1_000_000 / STEPS if self.by_time else length / STEPS)) if length else 0
-        self._tick: int | None = None
+        self.tick: int | None = None
         self._panes: list[Tables] = []
+
+    @property
+    def keeps_panes(self) -> bool:
+        """Whether it is a window."""
+        return bool(self._windowed)
 
     @property
     def nbytes(self) -> int:
@@ -45,67 +50,69 @@ class Fading:
             return None
         if time_us is None:
             raise InputError("half_life_s and window_s need the observations' times")
-        return np.broadcast_to(np.asarray(time_us, np.int64), (rows,))
+        times = np.asarray(time_us)
+        if times.dtype.kind not in "iu" or times.shape not in ((), (rows,)):
+            raise InputError(f"time_us: one whole number, or one for each of {rows} observations, is needed")
+        return np.broadcast_to(times.astype(np.int64), (rows,))
 
     def rows_left(self, observed: int, times: np.ndarray | None) -> int | None:
         """Return how many of the next rows belong to the step that goes on, None for all of them."""
-        if not self._step or self._tick is None:
+        if not self._step or self.tick is None:
             return None
-        bound = (self._tick + 1) * self._step
+        bound = (self.tick + 1) * self._step
         if times is None:
             return bound - observed
         late = np.flatnonzero(times >= bound)
         return int(late[0]) if len(late) else None
 
-    def advance(self, tables: Tables, observed: int, time_us: int | None) -> None:
-        """Let the steps pass that lie before the next observation."""
-        if not self._step:
-            return
-        tick = (observed if time_us is None else time_us) // self._step
-        passed = 0 if self._tick is None else max(0, tick - self._tick)
-        self._tick = tick if self._tick is None else max(tick, self._tick)
+    def advance(self, tables: Tables, observed: int, time_us: int | None) -> bool:
+        """Let the steps pass that lie before the next observation; say whether any did."""
+        return bool(self._step) and self.pass_to(tables, (observed if time_us is None else time_us) // self._step)
+
+    def pass_to(self, tables: Tables, tick: int) -> bool:
+        """Let the steps up to a tick pass; say whether any did. Does nothing where that has passed already."""
+        passed = 0 if self.tick is None else max(0, tick - self.tick)
+        self.tick = tick if self.tick is None else max(tick, self.tick)
         if self._windowed and (passed or not self._panes):
             self._leave(tables, passed)
-        elif passed:
-            self._halve(tables, passed)
+        elif self._halves and passed:
+            tables.fade(2.0 ** (-passed / STEPS), LEAST)
+        return passed > 0
 
     def take(self, values: np.ndarray, last: np.ndarray) -> None:
         """Remember what a window will have to forget. values: (n, L) int32; last: (n,) int32 sequence."""
         if self._windowed:
-            self._panes[-1].add(Leaves(values, np.ones(len(values)), last))
-
-    def renumber(self, numbers: np.ndarray) -> None:
-        """Give every value another number. numbers: (size,) int32, by old number."""
-        self._panes = [built(pane.shape, renumbered(pane.leaves(), numbers)) for pane in self._panes]
+            self._panes[-1].put(Leaves(values, np.ones(len(values)), last))
 
     def state(self) -> State:
         """Return where it is."""
-        state: State = {"tick": self._tick, "panes": len(self._panes)}
+        state: State = {"tick": self.tick, "panes": len(self._panes)}
         for number, pane in enumerate(self._panes):
             state |= leaves_state(pane.leaves(), f"pane{number}.")
         return state
 
-    def restore(self, state: State, length: int) -> None:
+    def restore(self, tick: int | None, panes: Sequence[Leaves], length: int) -> None:
         """Take over a state."""
-        self._tick = state["tick"]
-        shape = shape_of("given", length) if length else None
-        panes = [leaves_of(state, f"pane{number}.") for number in range(state["panes"])]
-        self._panes = [built(shape, leaves) for leaves in panes if shape]
+        self.tick = tick
+        self._panes = [built(shape_of("given", length), leaves) for leaves in panes]
 
-    def merge(self, other: "Fading", here: np.ndarray) -> None:
-        """Take over the other's panes, newest beside newest. here: (size,) int32, its values' numbers here."""
+    def merge(self, other: "Fading", here: np.ndarray, observed: int) -> None:
+        """Take over the other's panes, newest beside newest; by time, both must be at one tick.
+
+        here: (size,) int32, its values' numbers here. observed: by both together.
+        """
         for back in range(1, len(other._panes) + 1):
             shape, theirs = other._panes[-back].shape, renumbered(other._panes[-back].leaves(), here)
             if back <= len(self._panes):
-                self._panes[-back].add(theirs)
+                self._panes[-back].put(theirs)
             else:
                 self._panes.insert(0, built(shape, theirs))
-        ticks = [tick for tick in (self._tick, other._tick) if tick is not None]
-        self._tick = max(ticks) if ticks else None
+        if self._step:
+            self.tick = other.tick if self.by_time else observed // self._step
 
-    def drop(self, kept: Sequence[Leaves]) -> None:
-        """Keep only these observations of each pane."""
-        self._panes = [built(pane.shape, leaves) for pane, leaves in zip(self._panes, kept, strict=True)]
+    def change(self, made: Callable[[Leaves], Leaves]) -> None:
+        """Put into each pane what is made of what it holds."""
+        self._panes = [built(pane.shape, made(pane.leaves())) for pane in self._panes]
 
     @property
     def panes(self) -> list[Leaves]:
@@ -118,13 +125,7 @@ class Fading:
             if len(self._panes) > STEPS:
                 gone = self._panes.pop(0).leaves()
                 tables.add(Leaves(gone.values, -gone.counts, gone.last))
-
-    def _halve(self, tables: Tables, passed: int) -> None:
-        tables.scale(2.0 ** (-passed / STEPS))
-        leaves = tables.leaves()
-        gone = leaves.only(leaves.counts < LEAST)
-        if len(gone):
-            tables.add(Leaves(gone.values, -gone.counts, gone.last))
+        tables.compact()
 
 
 def renumbered(leaves: Leaves, numbers: np.ndarray) -> Leaves:
@@ -135,8 +136,3 @@ def renumbered(leaves: Leaves, numbers: np.ndarray) -> Leaves:
 def leaves_state(leaves: Leaves, mark: str = "") -> State:
     """Return leaves as members of a state."""
     return {f"{mark}values": leaves.values, f"{mark}counts": leaves.counts, f"{mark}last": leaves.last}
-
-
-def leaves_of(state: State, mark: str = "") -> Leaves:
-    """Return the leaves that a state has."""
-    return Leaves(state[f"{mark}values"], state[f"{mark}counts"], state[f"{mark}last"])

@@ -2,32 +2,49 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 from tocsin.detector import State, StreamDetector
-from tocsin.detectors.novelty.aging import built, folded
+from tocsin.detectors.novelty.aging import built, fitted, folded
 from tocsin.detectors.novelty.bins import LEARN_AT, Binning
 from tocsin.detectors.novelty.calibration import EMPTY, SAMPLE, Calibration
-from tocsin.detectors.novelty.components import NULL
-from tocsin.detectors.novelty.fading import Fading, leaves_of, leaves_state, renumbered
+from tocsin.detectors.novelty.fading import Fading, leaves_state, renumbered
 from tocsin.detectors.novelty.feedback import Feedback, left_over
+from tocsin.detectors.novelty.kept import (
+    calibrations_of,
+    feedbacks_of,
+    histogram_of,
+    learning_of,
+    leaves_of,
+    panes_of,
+    whole,
+)
 from tocsin.detectors.novelty.known import Known, nearest_rows
 from tocsin.detectors.novelty.options import MOST_COMPONENTS, Options
 from tocsin.detectors.novelty.pattern import Part, Range, check_pattern
 from tocsin.detectors.novelty.scores import Scores
-from tocsin.detectors.novelty.shape import shape_of
+from tocsin.detectors.novelty.shape import OTHERS, shape_of
 from tocsin.detectors.novelty.surprise import calibrated, scored
 from tocsin.detectors.novelty.tables import Leaves, Tables
+from tocsin.detectors.novelty.texts import texts
 from tocsin.detectors.novelty.values import ValueNumbers
-from tocsin.errors import InputError, ModelError, SettingsError
+from tocsin.errors import InputError, ModelError, TocsinError
 
 FORMAT = 1
 
 BLOCK = 8192
 """Observations between two looks at whether entries must be folded; not a matter of how they are handed in."""
+
+READ_AT_ONCE = 8 * BLOCK
+"""Observations judged at once when reading, so that memory stays small."""
+
+PRUNE_FROM = 65_536
+"""Values that may be there, used or not, before it is looked at which are used."""
 
 SMALL = 10_000
 """Observations up to which a reading calibrates anew."""
@@ -65,7 +82,9 @@ class NoveltyModel(StreamDetector):
         self._tables: Tables | None = None
         self._values = ValueNumbers()
         self._binning = Binning(self.options)
-        self._learning: list[list[pa.Array]] = []
+        self._learning: list[tuple[int, list[pa.Array]]] = []
+        self._pruned = 0
+        self._has_let_go = False
         self._fading = Fading(self.options)
         self._calibrations = (EMPTY, EMPTY)
         self._calibrate_at = 1
@@ -115,9 +134,10 @@ class NoveltyModel(StreamDetector):
 
     def check(self, columns: Sequence[pa.Array]) -> list[pa.Array]:
         """Return an observation's columns as `observe` takes them. Raises InputError when they do not fit."""
-        length = self.length or len(columns)
-        if len(columns) != length or not 0 < length <= MOST_COMPONENTS:
-            raise InputError(f"an observation of this context has {length} components, not {len(columns)}")
+        if self.length not in (0, len(columns)):
+            raise InputError(f"an observation of this context has {self.length} components, not {len(columns)}")
+        if not 0 < len(columns) <= MOST_COMPONENTS:
+            raise InputError(f"an observation has 1 to {MOST_COMPONENTS} components, not {len(columns)}")
         if len({len(column) for column in columns}) > 1:
             raise InputError(f"the columns have different lengths: {[len(column) for column in columns]}")
         return [_plain(column) for column in columns]
@@ -131,27 +151,35 @@ class NoveltyModel(StreamDetector):
         given = self.check(columns)
         rows = len(given[0])
         times = self._fading.check(time_us, rows)
+        if not rows:
+            return self.score(given)
         tables = self._begin(len(given))
         self._fresh = self._leaves = None
+        self._prune()
         known = self._numbers(given) if not self._is_learning else None
         parts, start = [], 0
         while start < rows:
-            self._fading.advance(tables, self.observed, None if times is None else int(times[start]))
-            stop = min(rows, start + self._rows_left(None if times is None else times[start:]))
+            part_times = None if times is None else times[start : start + BLOCK]
+            first_us = None if part_times is None else int(part_times[0])
+            self._has_let_go |= self._fading.advance(tables, self.observed, first_us)
+            stop = min(rows, start + self._rows_left(part_times))
             part = [column.slice(start, stop - start) for column in given]
             parts.append(self._learn(part, self._numbers(part) if known is None else known[start:stop]))
             start, tables = stop, self._begin(len(given))
-        return Scores.joined(parts) if parts else self.score(given)
+        return Scores.joined(parts)
 
     def score(self, columns: Sequence[pa.Array]) -> Scores:
         """Judge observations as the context is now, without learning; what it does not know as if it came now."""
         given = self.check(columns)
-        rows = len(given[0])
         tables = self._tables if self._tables is not None else Tables(shape_of(self.options.order, len(given)))
-        values = self._values.find(self._binning.apply(given))
-        sequence = np.full(rows, self.observed, np.int64)
+        starts = range(0, max(len(given[0]), 1), READ_AT_ONCE)
+        return Scores.joined([self._read(tables, [each.slice(at, READ_AT_ONCE) for each in given]) for at in starts])
+
+    def _read(self, tables: Tables, part: list[pa.Array]) -> Scores:
+        values = self._values.find(self._binning.apply(part))
+        sequence = np.full(len(values), self.observed, np.int64)
         left = left_over(self._patterns(), values)
-        return scored(given, tables.judge(values), left, self._reading(), sequence, self.options.warm_up)
+        return scored(part, tables.judge(values), left, self._reading(), sequence, self.options.warm_up)
 
     def _learn(self, part: list[pa.Array], values: np.ndarray) -> Scores:
         assert self._tables is not None
@@ -162,9 +190,10 @@ class NoveltyModel(StreamDetector):
         self._fading.take(values, last)
         left = left_over(self._patterns(), values)
         scores = scored(part, judged, left, self._calibrations, sequence, self.options.warm_up)
-        self.scores_seen += np.bincount((scores.score * SCORE_BINS).astype(np.int64), minlength=SCORE_BINS)[:SCORE_BINS]
+        bins = np.minimum((scores.score * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+        self.scores_seen += np.bincount(bins, minlength=SCORE_BINS)
         if self._is_learning:
-            self._learning.append(part)
+            self._learning.append((self._fading.tick or 0, part))
         self.observed += rows
         self._settle()
         return scores
@@ -184,9 +213,20 @@ class NoveltyModel(StreamDetector):
         if self._is_learning and self.observed in LEARN_AT:
             self._draw_bins()
         if self.observed % BLOCK == 0 and len(self._tables) > self.options.max_entries:
-            self._rebuild(folded(self._tables, self.options.max_entries, self.observed))
+            self._fold()
         if self.observed >= self._calibrate_at:
             self.calibrate()
+
+    def _fold(self) -> None:
+        """Fold what is least seen where too much is known; what no longer counts is no matter of scores."""
+        assert self._tables is not None
+        if self._tables.live <= self.options.max_entries:
+            self._tables.compact(spare=0.25)
+            return
+        tables, depth = folded(self._tables, self.options.max_entries, self.observed)
+        self._fading.change(lambda pane: fitted(pane, tables, depth))
+        self._rebuild(tables)
+        self._has_let_go = True
 
     # Calibration
 
@@ -206,33 +246,59 @@ class NoveltyModel(StreamDetector):
         if self._tables is None or not self._tables.total:
             return EMPTY, EMPTY
         leaves, weights = self._tables.sample(self._values.hashes, SAMPLE)
-        left = left_over(self._patterns(), leaves.values)
-        return calibrated(self._tables.judge(leaves.values), left, weights)
+        # What was folded was each seen about once, and is judged as what comes for the first time.
+        values = np.where(leaves.values == OTHERS, np.int32(-1), leaves.values)
+        # Feedback is left out: it lowers its own kind and no other, and is undone without a trace.
+        return calibrated(self._tables.judge(values), None, weights)
 
     # What people do with it
 
     def merge(self, other: Self) -> None:
         """Learn all that another context knows; the counts are those of one that had seen both.
 
-        Raises InputError when lengths, orders or bins differ; the other stays as it is.
+        Raises InputError, and learns nothing, when the two do not fit; the other stays as it is.
         """
+        self._check_merge(other)
         if other._tables is None:
             return
-        if self.length not in (0, other.length) or self.options.order != other.options.order:
-            mine, theirs = (f"{each.length} components, order {each.options.order}" for each in (self, other))
-            raise InputError(f"contexts that differ cannot be merged: this has {mine}, the other {theirs}")
-        if self._tables is not None and self._binning.edges != other._binning.edges:
-            raise InputError("contexts that bin numbers differently cannot be merged; declare the edges of both")
         tables = self._begin(other.length)
-        self._binning.edges, self._learning, self._has_learned = dict(other._binning.edges), [], True
-        theirs_leaves = other._tables.leaves()
-        here = self._values.absorb(other._values, theirs_leaves.values)
-        tables.add(renumbered(theirs_leaves, here))
-        self._fading.merge(other._fading, here)
+        if not self.observed:
+            self._binning.edges, self._has_learned = dict(other._binning.edges), other._has_learned
+            self._learning = list(other._learning)
+        ticks = [each._fading.tick for each in (self, other) if each._fading.tick is not None]
+        if ticks and self._fading.by_time:
+            # Both are brought to the later time, a copy of the other.
+            other = type(self)().restore(other.state())
+            self._fading.pass_to(tables, max(ticks))
+            other._fading.pass_to(other._begin(self.length), max(ticks))
+        theirs = other._begin(self.length).leaves()
+        here = self._values.absorb(other._values, np.concatenate([theirs.values, *_values_of(other._fading.panes)]))
+        tables.add(renumbered(theirs, here))
         self.observed += other.observed
+        self._fading.merge(other._fading, here, self.observed)
         self.scores_seen += other.scores_seen
         self.feedbacks |= other.feedbacks
         self._changed()
+
+    def _check_merge(self, other: Self) -> None:
+        if (other.length and self.length not in (0, other.length)) or self.options.order != other.options.order:
+            mine, theirs = (f"{each.length} components, order {each.options.order}" for each in (self, other))
+            raise InputError(f"contexts that differ cannot be merged: this has {mine}, the other {theirs}")
+        for name in ("half_life", "half_life_s", "window", "window_s"):
+            ours, its = getattr(self.options, name), getattr(other.options, name)
+            if ours != its:
+                raise InputError(f"contexts that fade differently cannot be merged: {name} is {ours} here, {its} there")
+        if self._binning.bins != other._binning.bins or (
+            self.observed and other.observed and self._binning.edges != other._binning.edges
+        ):
+            raise InputError("contexts that bin numbers differently cannot be merged; declare the edges of both")
+        if self.observed and other.observed and (self._is_learning or other._is_learning):
+            raise InputError(
+                f"contexts still learning their bins cannot be merged; observe {LEARN_AT[-1]}, or declare the edges"
+            )
+        for id in self.feedbacks.keys() & other.feedbacks.keys():
+            if self.feedbacks[id] != other.feedbacks[id]:
+                raise InputError(f"feedback {id!r} says one thing here and another there; undo one of them")
 
     def forget(self, pattern: Sequence[Part]) -> int:
         """Unlearn observations of a kind; returns how many. Raises InputError when the pattern does not fit."""
@@ -241,8 +307,11 @@ class NoveltyModel(StreamDetector):
             return 0
         leaves = self._tables.leaves()
         matching = self._matching(leaves, pattern)
-        self._fading.drop([pane.only(~self._matching(pane, pattern)) for pane in self._fading.panes])
+        self._fading.change(lambda pane: pane.only(~self._matching(pane, pattern)))
+        self._learning = [(tick, self._without(columns, pattern)) for tick, columns in self._learning]
         self._rebuild(built(self._tables.shape, leaves.only(~matching)))
+        self._has_let_go = True
+        self._prune(least=0)
         self._changed()
         return round(float(leaves.counts[matching].sum()))
 
@@ -260,20 +329,20 @@ class NoveltyModel(StreamDetector):
 
         Raises InputError when the pattern does not fit, or the id is taken.
         """
+        if not self.length:
+            raise InputError("nothing was observed here yet, so that nothing can be called normal")
         check_pattern(pattern, self.length)
         if id in self.feedbacks:
             raise InputError(f"feedback {id!r} is there already; undo it first, or take another id")
         given = Feedback(id, tuple(pattern), strength, at_us, by, note)
-        self.feedbacks[id] = given
-        self._changed()
+        self.feedbacks[id], self._asked = given, None
         return given
 
     def undo(self, id: str) -> Feedback:
         """Take a feedback back: scores are as if it had never been given. Raises InputError when there is none."""
         if id not in self.feedbacks:
             raise InputError(f"there is no feedback {id!r}; there are {', '.join(self.feedbacks) or 'none'}")
-        taken = self.feedbacks.pop(id)
-        self._changed()
+        taken, self._asked = self.feedbacks.pop(id), None
         return taken
 
     # What it knows
@@ -284,6 +353,8 @@ class NoveltyModel(StreamDetector):
         Costs a look at every distinct observation known for each row: for explaining a few.
         """
         given = self.check(columns)
+        if not self.length:
+            return [[] for _ in given[0]]
         values = self._values.find(self._binning.apply(given))
         leaves = self._known_leaves()
         return [self._nearest(leaves, row, most) for row in values]
@@ -321,9 +392,9 @@ class NoveltyModel(StreamDetector):
             "length": self.length,
             "observed": self.observed,
             "calibrate_at": self._calibrate_at,
-            "edges": {str(index): edges for index, edges in self._binning.edges.items()},
+            "edges": self._binning.state(),
             "has_learned": self._has_learned,
-            "learning": [[column.to_pylist() for column in part] for part in self._learning],
+            "learning": [[tick, [column.to_pylist() for column in part]] for tick, part in self._learning],
             "feedbacks": [each.as_dict() for each in self.feedbacks.values()],
             "scores_seen": self.scores_seen.copy(),
             "weights": [each.weight for each in self._calibrations],
@@ -340,24 +411,35 @@ class NoveltyModel(StreamDetector):
                 f"this is no state of a novelty context of format {FORMAT}, but of {state.get('format')!r}"
             )
         try:
-            self.__init__(Options.of(state["options"]))  # type: ignore[misc]
-            self._values = ValueNumbers.of(state)
-            if state["length"]:
-                self._begin(state["length"])
-                self._take_leaves(leaves_of(state))
-            self.observed, self._calibrate_at = int(state["observed"]), int(state["calibrate_at"])
-            self._binning.edges = {int(index): edges for index, edges in state["edges"].items()}
-            self._has_learned = bool(state["has_learned"])
-            self._learning = [[pa.array(column, pa.string()) for column in part] for part in state["learning"]]
-            self.feedbacks = {each["id"]: Feedback.of(each) for each in state["feedbacks"]}
-            self.scores_seen = np.array(state["scores_seen"], np.int64)
-            below, weights = state["below"], state["weights"]
-            first, second = (Calibration(np.array(below[at]), float(weights[at])) for at in range(2))
-            self._calibrations = first, second
-            self._fading.restore(state, self.length)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, SettingsError) as error:
+            restored = type(self)(Options.of(state["options"]))
+            restored._restore(state)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, pa.ArrowException) as error:
             raise ModelError(f"this state of a novelty context is incomplete or damaged: {error!r}") from error
+        except TocsinError as error:
+            raise ModelError(f"this state of a novelty context is damaged: {error}") from error
+        self.__dict__.update(restored.__dict__)
         return self
+
+    def _restore(self, state: State) -> None:
+        self._values = ValueNumbers.of(state)
+        length = whole(state, "length", 0, MOST_COMPONENTS)
+        if length:
+            if self._begin(length).shape.length != length:
+                raise ValueError(f"length: {length} is not the number of fields")
+            self._begin(length).add(leaves_of(state, "", length, len(self._values.hashes)))
+        self.observed = whole(state, "observed", 0, 2**62)
+        self._calibrate_at = whole(state, "calibrate_at", 1, 2**62)
+        self._binning.restore(state["edges"])
+        self._has_learned, self._has_let_go = bool(state["has_learned"]), True
+        self._learning = learning_of(state, length)
+        if self._is_learning and self.observed >= LEARN_AT[-1]:
+            raise ValueError("bins should have been learned")
+        self.feedbacks = feedbacks_of(state["feedbacks"], length)
+        self.scores_seen = histogram_of(state, SCORE_BINS)
+        self._calibrations = calibrations_of(state)
+        tick = None if state["tick"] is None else whole(state, "tick", -(2**63), 2**63)
+        panes = panes_of(state, length, len(self._values.hashes), windowed=self._fading.keeps_panes)
+        self._fading.restore(tick, panes, length)
 
     # Inside
 
@@ -379,31 +461,57 @@ class NoveltyModel(StreamDetector):
         self._fresh = self._leaves = self._asked = None
         self.calibrate()
 
+    def _prune(self, least: int = PRUNE_FROM) -> None:
+        """Let go of values that nothing uses any more: all numbers change, no score does."""
+        held = len(self._values)
+        if not self._has_let_go or self._is_learning or self._tables is None or held <= max(least, 2 * self._pruned):
+            return
+        leaves = self._tables.leaves()
+        used = np.unique(np.concatenate([each.ravel() for each in (leaves.values, *_values_of(self._fading.panes))]))
+        if len(used) < held:
+            values = ValueNumbers()
+            here = values.absorb(self._values, used)
+            self._fading.change(lambda pane: renumbered(pane, here))
+            self._rebuild(built(self._tables.shape, renumbered(leaves, here)))
+            self._values, self._asked = values, None
+        self._pruned, self._has_let_go = len(self._values), False
+
     def _rebuild(self, tables: Tables) -> None:
         self._tables, self._leaves = tables, None
-
-    def _take_leaves(self, leaves: Leaves) -> None:
-        assert self._tables is not None
-        if leaves.values.shape != (len(leaves), self.length) or len(leaves.last) != len(leaves):
-            raise ValueError("observations, counts and times do not fit")
-        if len(leaves) and not 0 <= leaves.values.min() <= leaves.values.max() < len(self._values.hashes):
-            raise ValueError("observations have values that are not there")
-        self._tables.add(Leaves(np.ascontiguousarray(leaves.values, np.int32), leaves.counts, leaves.last))
 
     def _draw_bins(self) -> None:
         """Learn the edges from what came so far, and count that anew."""
         assert self._tables is not None
-        seen = [pa.concat_arrays(list(each)) for each in zip(*self._learning, strict=True)]
-        self._binning.learn(seen)
-        values = self._numbers(seen)
-        last = np.arange(1, len(values) + 1, dtype=np.int32)
-        leaves = Leaves(values, np.ones(len(values)), last)
-        self._fading.drop([pane.only(np.zeros(len(pane), bool)) for pane in self._fading.panes])
-        self._fading.take(values, last)
-        self._rebuild(built(self._tables.shape, leaves))
+        if self._learning:
+            self._binning.learn([pa.concat_arrays(list(each)) for each in zip(*self._seen(), strict=True)])
+        fading, tables = Fading(self.options), Tables(self._tables.shape)
+        last = 0
+        for tick, parts in groupby(self._learning, key=itemgetter(0)):
+            fading.pass_to(tables, tick)
+            columns = [pa.concat_arrays(list(each)) for each in zip(*(part for _, part in parts), strict=True)]
+            values = self._numbers(columns)
+            leaves = Leaves(values, np.ones(len(values)), np.arange(last + 1, last + len(values) + 1, dtype=np.int32))
+            tables.add(leaves)
+            fading.take(values, leaves.last)
+            last += len(values)
+        if self._fading.tick is not None:
+            fading.pass_to(tables, self._fading.tick)
+        self._fading = fading
+        self._rebuild(tables)
+        self._has_let_go = True
         if self.observed >= LEARN_AT[-1]:
             self._learning, self._has_learned = [], True
         self._changed()
+
+    def _seen(self) -> list[list[pa.Array]]:
+        return [part for _, part in self._learning]
+
+    def _without(self, columns: list[pa.Array], pattern: Sequence[Part]) -> list[pa.Array]:
+        """Return observations that bins are learned from without those of a kind."""
+        values = self._values.find(self._binning.apply(columns))
+        leaves = Leaves(values, np.ones(len(values)), np.zeros(len(values), np.int32))
+        kept = pa.array(~self._matching(leaves, pattern))
+        return [column.filter(kept) for column in columns]
 
     def _patterns(self) -> list[tuple[np.ndarray, float]]:
         """Return what feedback asks for, by values' numbers."""
@@ -455,7 +563,8 @@ def _is_one_of(texts: pa.Array, wanted: set[str]) -> np.ndarray:
 
 def _plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return a column as text without nulls."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if not pa.types.is_string(array.type):
-        array = array.cast(pa.string())
-    return array.fill_null(NULL) if array.null_count else array
+    return texts(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+
+
+def _values_of(panes: Sequence[Leaves]) -> list[np.ndarray]:
+    return [pane.values for pane in panes]

@@ -112,7 +112,7 @@ class Options:
                 if rest.get(name) is not None:
                     rest[name] = int(rest[name])
             return cls(**rest, fields=names, bins=bins)
-        except (TypeError, AttributeError, ValueError) as error:
+        except (TypeError, AttributeError, ValueError, OverflowError) as error:
             raise SettingsError(f"these are no options of a context: {error}") from error
 
 

@@ -41,6 +41,8 @@ Part = str | Range | None
 
 def number_of(text: str) -> float | None:
     """Return a text as a number, None when it is none."""
+    if "_" in text:
+        return None  # Python alone reads 1_000 as a number
     try:
         number = float(text)
     except ValueError:
@@ -52,5 +54,5 @@ def check_pattern(pattern: Sequence[Part], length: int) -> None:
     """Raise InputError when a pattern does not fit observations of this length, or says nothing."""
     if length and len(pattern) != length:
         raise InputError(f"a pattern has a part for each of the {length} components, not {len(pattern)}")
-    if all(part is None for part in pattern):
+    if all(part is None or part == Range() for part in pattern):
         raise InputError("a pattern needs one component at least; to forget everything, reset the context")

@@ -25,6 +25,11 @@ from tocsin.kernels.room import make_room
 
 _ROOT = np.array([np.iinfo(np.uint64).max])
 
+GRAIN = 2.0**20
+"""Counts that fade stay multiples of 1 / GRAIN, so that they add up to the same in any order."""
+
+_SPARE = 1024
+
 MOST_BITS = 64.0
 """The greatest surprise of a component."""
 
@@ -66,6 +71,9 @@ class Tables:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
+        self._clear()
+
+    def _clear(self) -> None:
         self._index = KeyIndex()
         self._entries = np.zeros((16, 2))
         self._spreads = np.zeros((16, CLASSES), np.int32)
@@ -85,6 +93,11 @@ class Tables:
         """Bytes held."""
         return self._index.nbytes + self._entries.nbytes + self._spreads.nbytes
 
+    @property
+    def live(self) -> int:
+        """Entries that count; others only wait to be seen again."""
+        return int(np.count_nonzero(self._entries[1 : len(self._index), 0] > 0))
+
     def learn(self, values: np.ndarray, now: int) -> Judged:
         """Count observations one after the other and judge each. values: (n, L) int32; now: the first's sequence."""
         slots = self._place(values)
@@ -93,22 +106,40 @@ class Tables:
 
     def judge(self, values: np.ndarray) -> Judged:
         """Judge observations without counting them; -1 is a value that is not known."""
-        slots = np.empty((self.shape.columns, len(values)), np.int32)
-        for column in range(self.shape.columns):
-            above, own = self._above(slots, column, values)
-            found = self._index.find(_keys(np.maximum(above, 0), np.maximum(own, 0)))
-            slots[column] = np.where((above < 0) | (own < 0), -1, found)
-        return self._judge(slots, 0, learn=False)
+        return self._judge(self._find(values, self.shape.columns), 0, learn=False)
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """Say which whole observations are among those that count: (n, L) int32 -> (n,) bool."""
+        slots = self._find(values, self.shape.length)[-1]
+        held: np.ndarray = (slots >= 0) & (self._entries[np.maximum(slots, 0), 0] > 0)
+        return held
 
     def add(self, leaves: Leaves) -> None:
         """Add whole observations with their counts; counts may be negative."""
-        add_counts(self._place(leaves.values), leaves.counts, self._entries, self._meta, leaves.last)
+        self.put(leaves)
         self.settle()
 
-    def scale(self, factor: float) -> None:
-        """Let every count weigh this much less."""
-        self._entries[:, 0] *= factor
-        self.settle()
+    def put(self, leaves: Leaves) -> None:
+        """Add whole observations as `add` does, in tables that judge nothing before `settle`."""
+        slots = self._place(leaves.values)
+        own, come = slots[self.shape.length - 1], leaves.counts > 0
+        add_counts(slots, leaves.counts, self._entries, self._meta, self._meta[own, 3])
+        np.maximum.at(self._meta[:, 3], own[come], leaves.last[come])
+
+    def fade(self, factor: float, least: float) -> None:
+        """Let every observation weigh this much less, and drop those that then weigh less than `least`."""
+        leaves = self.leaves()
+        counts = np.round(leaves.counts * factor * GRAIN) / GRAIN
+        counts[counts < least] = 0.0
+        self.add(Leaves(leaves.values, counts - leaves.counts, leaves.last))
+        self.compact()
+
+    def compact(self, spare: float = 1.0) -> None:
+        """Let go of entries that no longer count, where they are more than this part of those that do."""
+        if len(self) > (1 + spare) * self.live + _SPARE:
+            leaves = self.leaves()
+            self._clear()
+            self.add(leaves)
 
     def settle(self) -> None:
         """Make the spreads fit the counts again."""
@@ -134,7 +165,8 @@ class Tables:
         often = counts >= self.total / (most // 2)
         share = min(1.0, most // 2 / max(1, len(slots) - int(often.sum())))
         picked = np.flatnonzero(often | ((hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share))
-        weights = np.where(often[picked], counts[picked], counts[picked] / share)
+        # On the grain, so that the weights add up to the same in whatever order they are held.
+        weights = np.where(often[picked], counts[picked], np.round(counts[picked] / share * GRAIN) / GRAIN)
         return self._leaves(slots[picked]), weights
 
     @property
@@ -170,6 +202,14 @@ class Tables:
         for column in range(self.shape.columns):
             slots[column], _ = self._index.slots(_keys(*self._above(slots, column, values)))
         make_room(self._entries, len(self._index), 0)
+        return slots
+
+    def _find(self, values: np.ndarray, columns: int) -> np.ndarray:
+        slots = np.empty((columns, len(values)), np.int32)
+        for column in range(columns):
+            above, own = self._above(slots, column, values)
+            found = self._index.find(_keys(np.maximum(above, 0), np.maximum(own, 0)))
+            slots[column] = np.where((above < 0) | (own < 0), -1, found)
         return slots
 
     def _above(self, slots: np.ndarray, column: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

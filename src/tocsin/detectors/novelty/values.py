@@ -12,6 +12,8 @@ from tocsin.kernels.texts import TextPool
 
 _RESERVED = MARKERS + 1
 
+_KINDS = (np.uint64, np.int64, np.uint8)
+
 OTHERS_TEXT = "(others)"
 
 
@@ -58,8 +60,13 @@ class ValueNumbers:
     @classmethod
     def of(cls, state: State) -> "ValueNumbers":
         """Return the values that a state has. Raises ValueError when its parts do not fit."""
-        values = cls()
-        values._texts = TextPool.of(state["hashes"], state["offsets"], state["texts"])
+        values, parts = cls(), (state["hashes"], state["offsets"], state["texts"])
+        if any(part.dtype != kind or part.ndim != 1 for part, kind in zip(parts, _KINDS, strict=True)):
+            raise ValueError("hashes, offsets and bytes of texts are not what they should be")
+        if not np.array_equal(parts[0][:_RESERVED], values.hashes):
+            raise ValueError("the first values are not those that stand for none")
+        values._texts = TextPool.of(*parts)
+        values.texts(np.arange(len(values.hashes), dtype=np.int32)).validate(full=True)
         return values
 
     def absorb(self, other: "ValueNumbers", used: np.ndarray) -> np.ndarray:
