@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from tocsin.cli import COMMANDS, cli
+from tocsin.detectors.novelty.definition import build as build_novelty
 from tocsin.detectors.summary.accumulator import REDUCERS
 from tocsin.detectors.summary.build import build
 from tocsin.detectors.summary.presets import PRESETS
 from tocsin.records.flow import FLOW
 from tocsin.settings import Settings
 from tocsin.settings_keys import describe
+from tocsin.settings_novelty import NoveltySettings
 from tocsin.settings_summaries import SummarySettings
 
 PROJECT = Path(__file__).parents[1]
@@ -92,7 +94,9 @@ def test_examples_of_settings_are_good():
     for path in PAGES:
         for block in map(textwrap.dedent, BLOCK.findall(path.read_text())):
             if block.partition(":")[0] in Settings.model_fields:
-                build(Settings(**yaml.safe_load(block)).summaries)
+                settings = Settings(**yaml.safe_load(block))
+                build(settings.summaries)
+                build_novelty(settings.novelty)
                 seen += 1
     assert seen >= 12
 
@@ -111,6 +115,11 @@ def named(cells: list[str]) -> list[str]:
 def test_every_key_of_a_summary_is_told():
     told = [name for cells in rows("summaries.md", "## One in full") for name in named(cells)]
     assert sorted(told) == sorted(SummarySettings.model_fields)
+
+
+def test_every_key_of_a_novelty_detector_is_told():
+    told = [name for cells in rows("novelty.md", "## In the settings") for name in named(cells)]
+    assert sorted(told) == sorted(NoveltySettings.model_fields)
 
 
 def test_every_reducer_is_told_with_its_options():

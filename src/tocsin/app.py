@@ -11,6 +11,7 @@ from tocsin.errors import StoreError
 from tocsin.settings import Settings, read_secret
 
 if TYPE_CHECKING:
+    from tocsin.jobs.contexts import Contexts
     from tocsin.jobs.work import Work
     from tocsin.ledger.ledger import Ledger
     from tocsin.sink import Sink
@@ -91,6 +92,12 @@ class App:
 
         numbered = enumerate(self.settings.sinks)
         return [build_sink(settings, f"sinks.{number}", clock=self.clock) for number, settings in numbered]
+
+    def contexts(self) -> "Contexts":
+        """Open the folder of novelty contexts. Raises StoreError when another process, as a service, has it."""
+        from tocsin.jobs.contexts import Contexts
+
+        return Contexts.open(self.home / "novelty", clock=self.clock, durability=self.settings.serve.durability)
 
     def work(self, protocols: Sequence[str] = ()) -> "Work":
         """What jobs work with; limited to these protocols, or to those of the settings."""

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "fingerprint": ("tocsin.cli.fingerprint:fingerprint", "Pipeline", "Learn and judge TLS and TCP fingerprints."),
     "outlier": ("tocsin.cli.outlier:outlier", "Detectors", "Fit and score any table, outside the lake."),
     "summaries": ("tocsin.cli.summaries:summaries", "Detectors", "List, explain and switch on what is counted a key."),
+    "novelty": ("tocsin.cli.novelty:novelty", "Detectors", "Say how unusual combinations of values are, and why."),
     "findings": ("tocsin.cli.findings:findings", "Results", "List, show, label and export findings."),
     "hosts": ("tocsin.cli.hosts:hosts", "Results", "Rank hosts by how anomalous they are, with why."),
     "suppress": ("tocsin.cli.suppress:suppress", "Results", "Hide what is known, with owner, reason and expiry."),

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tocsin.cluster.wire import FrameError, frame, from_bytes, to_bytes
 from tocsin.detectors.novelty.definition import Definition
-from tocsin.detectors.novelty.findings import Episodes, Novel
+from tocsin.detectors.novelty.findings import NEAREST, Episodes, Novel
 from tocsin.detectors.novelty.known import Known
 from tocsin.detectors.novelty.model import NoveltyModel
 from tocsin.detectors.novelty.portable import dump, load
@@ -26,9 +26,6 @@ from tocsin.records.finding import Candidate
 from tocsin.records.selection import Selection
 
 STATE_FORMAT = 1
-NEAREST = 8
-"""Known observations that are looked at for what is usual."""
-
 _COUNTS = ("records", "rejected", "novel", "warming_up")
 
 

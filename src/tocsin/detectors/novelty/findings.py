@@ -12,6 +12,8 @@ from tocsin.records.times import from_us
 
 DETECTOR = "novelty"
 
+NEAREST = 32
+"""Known observations that are looked at for what is usual."""
 MOST_RECORDS = 20
 MOST_EPISODES = 10_000
 DAY_US = timedelta(days=1) // timedelta(microseconds=1)
@@ -142,7 +144,7 @@ def title(definition: Definition, novel: Novel, known: Sequence[Known]) -> str:
     """Say what is novel, beside what is usual: `usually: tcp, 443, ssl; here: tcp, 443, none`."""
     name, value = definition.observe[novel.component], novel.observation[novel.component]
     about = f"{novel.entity}: " if novel.entity != definition.name else ""
-    other = next(iter(_others(known, novel.component)), None)
+    other = next(iter(others(known, novel.component)), None)
     usual = f"; usually: {', '.join(other.observation)}; here: {', '.join(novel.observation)}" if other else ""
     return f"{about}unusual {name}: {value}{usual}"
 
@@ -169,14 +171,14 @@ def scope(definition: Definition, novel: Novel) -> dict[str, Any]:
 
 
 def _expected(known: Sequence[Known], at: int) -> str:
-    usual = _others(known, at)[:_SHOWN]
+    usual = others(known, at)[:_SHOWN]
     if not usual:
         return "-"
     values = list(dict.fromkeys(each.observation[at] for each in usual))
     return f"usually {', '.join(values)} ({usual[0].count:,.0f} times)"
 
 
-def _others(known: Sequence[Known], at: int) -> list[Known]:
+def others(known: Sequence[Known], at: int) -> list[Known]:
     """Return the known observations that differ in a component, those first that agree in the most before it."""
     differ = [each for each in known if at in each.differs]
     return sorted(differ, key=lambda each: sum(index < at for index in each.differs))

@@ -1,0 +1,95 @@
+"""The most novel observations for people: each component with its share as a bar, beside what is usual."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tocsin.cli.output import print_table, printable
+
+if TYPE_CHECKING:
+    from tocsin.detectors.novelty.known import Known
+    from tocsin.detectors.novelty.model import NoveltyModel
+    from tocsin.detectors.novelty.scores import Scores
+
+BAR = 8
+"""Characters of a whole bar."""
+MOST_COLUMNS = 6
+"""Components that have a column of their own."""
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An observation as `rows.as_rows` gives it. raw: its surprise in bits, which tells equal scores apart."""
+
+    row: dict[str, Any]
+    raw: float
+
+    @property
+    def rank(self) -> tuple[float, float, int]:
+        """Sorts the most novel first, and of those the earliest."""
+        return -self.row["score"], -self.raw, self.row["sequence"]
+
+
+@dataclass
+class Top:
+    """The most novel observations of many. most: how many; least: the score from which one is wanted."""
+
+    most: int
+    least: float = 0.0
+    rows: list[Shown] = field(default_factory=list)
+
+    def add(self, scores: "Scores") -> None:
+        """Take in scores."""
+        from tocsin.detectors.novelty.rows import picked
+
+        floor = self.rows[-1].row["score"] if len(self.rows) >= self.most else 0.0
+        wanted = np.flatnonzero(scores.score >= max(self.least, floor))
+        if len(wanted) > self.most:
+            wanted = wanted[np.lexsort((wanted, -scores.raw[wanted], -scores.score[wanted]))[: self.most]]
+        if not len(wanted):
+            return
+        wanted = np.sort(wanted)
+        found = zip(picked(scores, wanted), scores.raw[wanted].tolist(), strict=True)
+        self.rows = sorted([*self.rows, *(Shown(*each) for each in found)], key=lambda each: each.rank)[: self.most]
+
+
+def show(rows: Sequence[Shown], model: "NoveltyModel", title: str) -> None:
+    """Print observations as a table, each beside the known one that is most like it."""
+    from tocsin.detectors.novelty.components import columns_of
+    from tocsin.detectors.novelty.findings import NEAREST
+
+    if not rows:
+        return
+    known = model.nearest(columns_of([each.row["observation"] for each in rows]), NEAREST)
+    own = model.length <= MOST_COLUMNS
+    names = list(model.fields) or [f"[{index}]" for index in range(model.length)]
+    columns = ["#", "score", *(names if own else [", ".join(names)]), "usually"]
+    cells = [[*_cells(each, own=own), _usual(each, near)] for each, near in zip(rows, known, strict=True)]
+    print_table(title, columns, cells)
+
+
+def _usual(shown: Shown, known: "Sequence[Known]") -> str:
+    from tocsin.detectors.novelty.findings import others
+
+    found = others(known, shown.row["mostNovelComponent"]["index"]) or known
+    return ", ".join(found[0].observation) if found else "-"
+
+
+def bar(share: float) -> str:
+    """Draw a share, 0 to 1."""
+    eighths = round(share * BAR * 8)
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + (_EIGHTHS[rest] if rest else "")
+
+
+def _cells(shown: Shown, *, own: bool) -> list[Any]:
+    row = shown.row
+    parts = [
+        f"{printable(value)}\n{bar(part['share'])} {part['share']:.0%}" if part["share"] >= 0.005 else printable(value)
+        for value, part in zip(row["observation"], row["components"], strict=True)
+    ]
+    score = f"{row['score']:.4f}" + ("" if row["warm"] else " (cold)")
+    return [row["sequence"], score, *(parts if own else [", ".join(part.replace("\n", " ") for part in parts)])]

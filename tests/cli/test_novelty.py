@@ -1,0 +1,272 @@
+"""`tocsin novelty`, as a person or a program calls it: any files, the lake, standard input; contexts that stay."""
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from tocsin.cli import cli
+from tocsin.cli.novelty_options import split_fields
+from tocsin.errors import SettingsError
+from tocsin.testing.logs import zeek_log
+
+FIELDS = ("--fields", "user,host,action")
+
+
+def logins(count=2000, seed=3):
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        user = rng.choice("abc")
+        rows.append({"user": user, "host": f"h{user}", "action": rng.choices(["in", "out", "fail"], [80, 19, 1])[0]})
+    rows.append({"user": "a", "host": "hc", "action": "sudo"})
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tocsin.yaml").write_text("store: ./store\nlogging: {level: error}\nserve: {durability: fast}\n")
+    table = pa.Table.from_pylist(logins())
+    pyarrow.csv.write_csv(table, tmp_path / "t.csv")
+    pq.write_table(table, tmp_path / "t.parquet")
+    lines = "".join(json.dumps(row) + "\n" for row in logins())
+    (tmp_path / "t.ndjson").write_text(lines)
+    with gzip.open(tmp_path / "t.ndjson.gz", "wt") as file:
+        file.write(lines)
+    return tmp_path
+
+
+def run(*arguments, code=0, given=None):
+    done = CliRunner().invoke(cli, ["novelty", *map(str, arguments)], input=given)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def lines(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_result_a_line_in_order_under_the_products_names():
+    rows = lines(run("observe", "t.csv", *FIELDS, "-x", "logins", "--json"))
+    assert [tuple(row["observation"]) for row in rows] == [tuple(row.values()) for row in logins()]
+    assert [row["sequence"] for row in rows] == list(range(1, len(rows) + 1))
+    last = rows[-1]
+    assert set(last) == {
+        "observation", "score", "totalObsScore", "sequence", "probability", "uniqueness", "infoContent",
+        "mostNovelComponent", "components", "warm", "confidence",
+    }  # fmt: skip
+    assert last["score"] > 0.99
+    assert last["mostNovelComponent"]["value"] in ("hc", "sudo")
+    assert last["warm"]
+    assert not rows[0]["warm"]
+
+
+@pytest.mark.parametrize("file", ["t.parquet", "t.ndjson", "t.ndjson.gz"])
+def test_every_format_gives_the_same(file):
+    wanted = run("score", "t.csv", *FIELDS, "--fresh", "--json").stdout
+    assert run("score", file, *FIELDS, "--fresh", "--json").stdout == wanted
+
+
+def test_the_standard_input(place):
+    command = [sys.executable, "-m", "tocsin", "novelty", "score", "-", *FIELDS, "--fresh", "--json"]
+    wanted = run("score", "t.csv", *FIELDS, "--fresh", "--json").stdout
+    for file in ("t.csv", "t.ndjson.gz"):
+        with Path(file).open("rb") as standard_input:
+            done = subprocess.run(command, stdin=standard_input, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout == wanted
+
+
+def test_scoring_changes_nothing_and_is_the_same_again():
+    run("observe", "t.csv", *FIELDS, "-x", "logins")
+    first = run("score", "t.csv", "-x", "logins", "--json").stdout
+    assert run("score", "t.csv", "-x", "logins", "--json").stdout == first
+    (status,) = json.loads(run("list", "--json").stdout)
+    assert (status["name"], status["observed"], status["fields"]) == ("logins", 2001, ["user", "host", "action"])
+
+
+def test_what_is_observed_in_two_calls_is_as_in_one(place):
+    first, *rest = Path("t.csv").read_text().splitlines(keepends=True)
+    Path("one.csv").write_text(first + "".join(rest[:700]))
+    Path("two.csv").write_text(first + "".join(rest[700:]))
+    whole = run("observe", "t.csv", *FIELDS, "-x", "whole", "--json").stdout
+    parts = run("observe", "one.csv", *FIELDS, "-x", "parts", "--json").stdout
+    parts += run("observe", "two.csv", "-x", "parts", "--json").stdout
+    assert parts == whole
+
+
+def test_people_see_the_most_novel_with_shares_and_what_is_usual():
+    done = run("observe", "t.csv", *FIELDS, "-x", "logins", "--most", "3")
+    assert "the 3 most novel of 2,001 observations" in done.stdout
+    assert "█" in done.stdout
+    assert "sudo" in done.stdout
+    assert "a, ha, in" in done.stdout
+    assert "2,001 observations, 0 set aside, 2,001 learned in all" in done.stderr
+
+
+def test_only_what_scores_enough():
+    run("observe", "t.csv", *FIELDS, "-x", "logins")
+    every = lines(run("score", "t.csv", "-x", "logins", "--json"))
+    some = lines(run("score", "t.csv", "-x", "logins", "--json", "--least", "0.99"))
+    assert some == [row for row in every if row["score"] >= 0.99]
+    assert 0 < len(some) < len(every)
+    most = lines(run("score", "t.csv", "-x", "logins", "--json", "--most", "2"))
+    assert [row["score"] for row in most] == sorted((row["score"] for row in every), reverse=True)[:2]
+
+
+def test_expressions_and_conditions():
+    rows = lines(run("score", "t.csv", "--fields", "upper(user),concat(host, ',', action)", "--observe", "1 + 1",
+                     "--where", "action <> 'out'", "--fresh", "--json"))  # fmt: skip
+    assert len(rows) == sum(row["action"] != "out" for row in logins())
+    first = next(row for row in logins() if row["action"] != "out")
+    assert rows[0]["observation"] == [first["user"].upper(), f"{first['host']},{first['action']}", "2"]
+
+
+def test_options_are_the_contexts():
+    run("observe", "t.csv", *FIELDS, "-x", "l", "--order", "auto", "--half-life", "30d", "--warm-up", "10",
+        "--bins", "host=q4")  # fmt: skip
+    options = json.loads(run("show", "l", "--json").stdout)["options"]
+    assert (options["order"], options["half_life_s"], options["warm_up"]) == ("auto", 2_592_000, 10)
+    assert options["bins"] == {"host": {"quantiles": 4}}
+    assert (
+        "--order: context 'l' is there already" in run("observe", "t.csv", "-x", "l", "--order", "auto", code=2).stderr
+    )
+    assert "has learned user,host,action" in run("observe", "t.csv", "-x", "l", "--fields", "user", code=2).stderr
+
+
+def test_bad_rows_are_set_aside_with_line_and_reason():
+    with Path("t.csv").open("a") as file:
+        file.write("one,two\n")
+    done = run("score", "t.csv", *FIELDS, "--fresh")
+    assert "set aside: t.csv:2003: 2 fields where the header names 3" in done.stderr
+    assert "2,001 observations, 1 set aside" in done.stderr
+
+
+def test_a_file_that_cannot_be_used_is_told_and_the_others_are_read():
+    done = run("observe", "missing.csv", "t.csv", *FIELDS, "-x", "l", code=3)
+    assert "missing.csv" in done.stderr
+    assert json.loads(run("list", "--json").stdout)[0]["observed"] == 2001
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["score", "t.csv", *FIELDS], 2, "give either --context NAME"),
+        (["score", "t.csv", "-x", "none"], 4, "tocsin novelty observe FILE --context none"),
+        (["score", "t.csv", "--fresh"], 2, "--fields: must say"),
+        (["score", "t.csv", "--fresh", "--fields", "usr"], 2, "no column 'usr'; did you mean 'user'?"),
+        (["score", "t.csv", "--fresh", "--fields", "user,,host"], 2, "empty field"),
+        (["score", "t.csv", "--fresh", "--fields", "sum(user)"], 2, "sum(user)"),
+        (["score", "t.csv", "--fresh", *FIELDS, "--kind", "x"], 2, "--kind: 'x' is no record kind"),
+        (["score", "t.csv", "--fresh", *FIELDS, "--format", "x"], 2, "--format: format 'x'"),
+        (["score", "t.csv", "--fresh", *FIELDS, "--since", "1d"], 2, "--since and --until are for the lake"),
+        (["score", "t.csv", "-x", "l", "--order", "auto"], 2, "--order: is for a new context"),
+        (["observe", "t.csv", *FIELDS], 2, "--context: must say"),
+        (["observe", "t.csv", *FIELDS, "-x", "a/b"], 3, "'a/b' is no name of a context"),
+        (["observe", "t.csv", *FIELDS, "-x", "l", "--bins", "user=a"], 2, "--bins"),
+        (["show", "none"], 4, "there is no context 'none'"),
+    ],
+)
+def test_what_is_wrong_is_told(arguments, code, says):
+    assert says in run(*arguments, code=code).stderr
+    assert json.loads(run("list", "--json").stdout) == []
+
+
+def test_export_import_and_merge(place):
+    run("observe", "t.csv", *FIELDS, "-x", "one")
+    scores = run("score", "t.csv", "-x", "one", "--json").stdout
+    run("export", "one", "one.novelty")
+    run("import", "two", "one.novelty")
+    assert run("score", "t.csv", "-x", "two", "--json").stdout == scores
+    assert "there is a context 'two' already" in run("import", "two", "one.novelty", code=4).stderr
+    run("import", "two", "one.novelty", "--replace")
+    assert "all has 4,002 observations" in run("merge", "all", "one", "one.novelty").stderr
+    assert [each["name"] for each in json.loads(run("list", "--json").stdout)] == ["all", "one", "two"]
+    run("delete", "all", "two")
+    run("reset", "--all")
+    (left,) = json.loads(run("list", "--json").stdout)
+    assert (left["name"], left["observed"]) == ("one", 0)
+    assert "no context and no file" in run("merge", "one", "nothing", code=3).stderr
+
+
+def test_forgetting():
+    run("observe", "t.csv", *FIELDS, "-x", "l")
+    gone = sum(row["user"] == "a" and row["host"] == "ha" for row in logins())
+    assert json.loads(run("forget", "l", "user=a", "host=ha", "--json").stdout)["forgotten"] == gone
+    assert run("forget", "l", "0=b..z").stdout.startswith(f"{sum(row['user'] > 'a' for row in logins()):,} ")
+    assert "no field 'usr'; there: user, host, action" in run("forget", "l", "usr=a", code=2).stderr
+    assert "FIELD=VALUE" in run("forget", "l", "user", code=2).stderr
+
+
+def test_feedback_lowers_and_can_be_undone():
+    run("observe", "t.csv", *FIELDS, "-x", "l")
+    score = lambda: lines(run("score", "t.csv", "-x", "l", "--json"))[-1]["score"]  # noqa: E731
+    before = score()
+    said = json.loads(run("feedback", "add", "l", "action=sudo", "--note", "ok", "--by", "me", "--json").stdout)
+    assert said["pattern"] == [None, None, "sudo"]
+    assert score() < before
+    (told,) = json.loads(run("feedback", "list", "l", "--json").stdout)
+    assert (told["note"], told["by"], told["strength"]) == ("ok", "me", 0.9)
+    assert "action=sudo" in run("feedback", "list", "l").stdout
+    run("feedback", "undo", "l", said["id"][:6])
+    assert score() == before
+    assert "no feedback begins so" in run("feedback", "undo", "l", "zzz", code=2).stderr
+    assert "single values" in run("feedback", "add", "l", "user=a..b", code=2).stderr
+
+
+def test_show_tells_values_scores_and_feedback():
+    run("observe", "t.csv", *FIELDS, "-x", "l")
+    shown = run("show", "l").stdout
+    assert "l: 2,001 learned, warm" in shown
+    assert "host: h" in shown
+    facts = json.loads(run("show", "l", "--json", "--most", "2").stdout)
+    assert [len(each["values"]) for each in facts["top"]] == [2, 2, 2]
+    assert sum(facts["histogram"]["counts"]) > 0
+
+
+def test_a_log_of_zeek_has_the_names_of_zeek_and_of_flows(place):
+    Path("conn.log").write_text(zeek_log(300))
+    rows = lines(run("score", "conn.log", "--fields", "proto,id.resp_p,conn_state", "--fresh", "--json"))
+    flows = lines(run("score", "conn.log", "--fields", "proto,dport", "--fresh", "--json"))
+    assert len(rows) == len(flows) > 0
+    assert [row["observation"][:2] for row in rows] == [row["observation"] for row in flows]
+    assert lines(run("score", "conn.log", "--fields", "id.resp_p", "--kind", "zeek.conn", "--fresh", "--json"))
+    assert run("score", "conn.log", "--fields", "id.resp_p", "--kind", "zeek.ssh", "--fresh", "--json").stdout == ""
+
+
+def test_the_lake(place):
+    Path("conn.log").write_text(zeek_log(300))
+    assert CliRunner().invoke(cli, ["ingest", "conn.log"]).exit_code == 0
+    rows = lines(run("observe", "--fields", "proto,dport", "-x", "flows", "--json"))
+    assert len(rows) == len(lines(run("score", "conn.log", "-x", "flows", "--json")))
+    assert run("observe", "-x", "flows", "--until", "2001-01-01", "--json").stdout == ""
+
+
+def test_a_folder_that_another_process_has_is_refused(place):
+    code = (
+        "from pathlib import Path; from tocsin.jobs.contexts import Contexts; import sys; "
+        "c = Contexts.open(Path('store/novelty')); print('open', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ.copy()
+    )
+    try:
+        assert other.stdout.readline().strip() == b"open"
+        assert str(other.pid) in run("observe", "t.csv", *FIELDS, "-x", "l", code=4).stderr
+    finally:
+        other.communicate(timeout=30)
+
+
+def test_fields_are_separated_by_commas_outside_brackets_and_quotes():
+    assert split_fields(["a, b,f(c, 'd)')", '"e,f"'], ["g(1, 2)"]) == ("a", "b", "f(c, 'd)')", '"e,f"', "g(1, 2)")
+    with pytest.raises(SettingsError):
+        split_fields(["a,"])
