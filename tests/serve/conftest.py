@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,6 @@ class Service:
 
     def wait_until_ready(self) -> None:
         """Wait until the contexts are read back."""
-        if find_spec("tocsin.jobs.contexts") is None:
-            return  # while it is being written
         for _ in range(int(READY_S / 0.05)):
             if self.client.get("/api/v1/admin/readiness").status_code == 200:
                 return

@@ -20,6 +20,10 @@ class Credentials(Protocol):
         """Return whom a token proves. Raises Problem 401."""
         ...
 
+    async def keep_fresh(self) -> None:
+        """Learn of what changes, for as long as the service runs."""
+        ...
+
 
 class Callers:
     """Who calls. Without credentials to ask for, it is anyone."""

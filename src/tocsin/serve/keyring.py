@@ -2,14 +2,18 @@
 
 import asyncio
 import hmac
+import logging
 from datetime import datetime
 
 from tocsin.clock import Clock
+from tocsin.errors import TocsinError
 from tocsin.ledger.keys import ApiKey, Keys, hash_of, id_of
 from tocsin.serve.auth import Caller, unknown
 
 REFRESH_S = 2.0
 """A key that was revoked is refused after at most so long; one that was made is known at once."""
+
+log = logging.getLogger("tocsin.serve")
 
 
 class Keyring:
@@ -55,6 +59,15 @@ class Keyring:
         """Read the keys anew, and write down which were used."""
         async with self._reading:
             await self._read()
+
+    async def keep_fresh(self) -> None:
+        """Read the keys every few seconds; while the ledger cannot be used those known go on counting."""
+        while True:
+            try:
+                await self.refresh()
+            except TocsinError as error:
+                log.warning("the API keys cannot be read: %s", error)
+            await asyncio.sleep(REFRESH_S)
 
     async def _read(self) -> None:
         began = self._clock.monotonic()

@@ -79,6 +79,18 @@ class Oidc:
             self._keys = keys
             self._fetched_at = self._clock.monotonic()
 
+    async def keep_fresh(self) -> None:
+        """Fetch the keys now, so that a wrong issuer shows at the start, and again before they grow old."""
+        while True:
+            await self._try_refresh()
+            await asyncio.sleep(self._settings.refresh_s * 0.9 if self._keys else RETRY_S)
+
+    async def _try_refresh(self) -> None:
+        try:
+            await self.refresh()
+        except IssuerError as error:
+            log.warning("the keys of the OIDC issuer cannot be fetched: %s", error)
+
     async def _key(self, token: str) -> jwt.PyJWK:
         """Return the key that a token names; the issuer is asked again for one that is not there."""
         try:
@@ -88,10 +100,7 @@ class Oidc:
         now = self._clock.monotonic()
         is_old = now - self._fetched_at > self._settings.refresh_s
         if (is_old or self._named(header) is None) and now - self._tried_at >= RETRY_S:
-            try:
-                await self.refresh()
-            except IssuerError as error:
-                log.warning("the keys of the OIDC issuer cannot be fetched: %s", error)
+            await self._try_refresh()
         key = self._named(header)
         if key is None and not self._keys:
             raise Problem(

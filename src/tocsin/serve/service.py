@@ -3,19 +3,28 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from importlib import import_module
-from importlib.util import find_spec
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
 from tocsin import __version__
-from tocsin.errors import TocsinError
-from tocsin.serve import admin, docs, page
+from tocsin.serve import (
+    admin,
+    docs,
+    findings,
+    hosts,
+    jobs,
+    novelty_admin,
+    novelty_routes,
+    page,
+    suppressions,
+    transformations,
+    upload,
+)
 from tocsin.serve.callers import Callers, Credentials
 from tocsin.serve.gate import Gate
-from tocsin.serve.keyring import REFRESH_S, Keyring
+from tocsin.serve.keyring import Keyring
 from tocsin.serve.limits import Buckets
 from tocsin.serve.oidc import Oidc
 from tocsin.serve.openapi import describe
@@ -30,9 +39,16 @@ STRANGERS_PER_S = 10.0
 """Requests a second of one address that prove nothing."""
 SLOW_START_S = 2.0
 
-MODULES = (
-    *("novelty_routes", "novelty_admin", "transformations", "upload"),
-    *("findings", "suppressions", "hosts", "jobs"),
+MODULES: tuple[Any, ...] = (
+    novelty_routes,
+    novelty_admin,
+    transformations,
+    upload,
+    findings,
+    suppressions,
+    hosts,
+    jobs,
+    admin,
 )
 """Files with `routes(parts)`: a router or a list of routes, with whole paths (/api/v1/…); where there is a
 `describe(document)`, it adds to the OpenAPI document what FastAPI cannot know."""
@@ -42,7 +58,7 @@ log = logging.getLogger("tocsin.serve")
 
 def make_service(parts: Parts) -> FastAPI:
     """Return the application."""
-    keyring = Keyring(parts.ledger.keys, parts.clock)
+    credentials = _credentials(parts)
     app = FastAPI(
         title="tocsin",
         version=__version__,
@@ -51,27 +67,17 @@ def make_service(parts: Parts) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        lifespan=_lifespan(parts, keyring),
+        lifespan=_lifespan(parts, credentials),
     )
     add_problems(app)
-    describers = []
-    for name in MODULES:
-        if find_spec(f"tocsin.serve.{name}") is None:
-            continue
-        try:
-            module = import_module(f"tocsin.serve.{name}")
-        except ImportError as error:  # while its parts are being written
-            log.warning("%s is left out: %s", name, error)
-            continue
+    for module in MODULES:
         _mount(app, module.routes(parts))
-        if hasattr(module, "describe"):
-            describers.append(module.describe)
-    app.include_router(admin.routes(parts))
     app.include_router(admin.metrics_routes(parts))
     app.include_router(docs.routes())
     _mount(app, page.routes())
+    describers = [module.describe for module in MODULES if hasattr(module, "describe")]
     describe(app, describers, is_open=parts.settings.auth == "none")
-    _add_gate(app, parts, keyring)
+    _add_gate(app, parts, credentials)
     return app
 
 
@@ -82,13 +88,18 @@ def _mount(app: FastAPI, routes: Any) -> None:
         app.router.routes.extend(routes)
 
 
-def _add_gate(app: FastAPI, parts: Parts, keyring: Keyring) -> None:
+def _credentials(parts: Parts) -> list[Credentials]:
+    """Return the ways to prove who one is; none where nobody is asked."""
+    found: list[Credentials] = []
+    if "keys" in parts.settings.auth:
+        found.append(Keyring(parts.ledger.keys, parts.clock))
+    if "oidc" in parts.settings.auth:
+        found.append(Oidc(parts.settings.oidc, parts.clock))
+    return found
+
+
+def _add_gate(app: FastAPI, parts: Parts, credentials: list[Credentials]) -> None:
     settings, now = parts.settings, parts.clock.monotonic
-    credentials: list[Credentials] = []
-    if "keys" in settings.auth:
-        credentials.append(keyring)
-    if "oidc" in settings.auth:
-        credentials.append(Oidc(settings.oidc, parts.clock))
     per_s = settings.requests_per_s or (PER_S if credentials else None)
     app.add_middleware(
         Gate,
@@ -110,17 +121,15 @@ def _names(settings: ServeSettings) -> set[str]:
     return {name_of(host), *LOOPBACK_NAMES, *map(name_of, settings.allowed_hosts)}
 
 
-def _lifespan(parts: Parts, keyring: Keyring) -> Callable[[FastAPI], Any]:
+def _lifespan(parts: Parts, credentials: list[Credentials]) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(_open(parts), name="open contexts")]
-        if "keys" in parts.settings.auth:
-            await keyring.refresh()
-            tasks.append(asyncio.create_task(_keep_fresh(keyring), name="refresh keys"))
+        opening = asyncio.create_task(_open(parts), name="open contexts")
+        keeping = [asyncio.create_task(each.keep_fresh(), name="credentials") for each in credentials]
         try:
             yield
         finally:
-            await _end(parts, tasks)
+            await _end(parts, opening, keeping)
 
     return lifespan
 
@@ -134,9 +143,6 @@ async def _open(parts: Parts) -> None:
             took_s = parts.clock.monotonic() - began
             log.info("reading the contexts back from %s for %.0f s", parts.home / "novelty", took_s)
         parts.opened = await opening
-    except ImportError as error:  # while jobs/contexts.py is being written
-        log.warning("there are no contexts: %s", error)
-        return
     except Exception as error:  # noqa: BLE001 - told by whoever runs the service, which must not go on without contexts
         parts.failed = error
         parts.stop()
@@ -145,24 +151,14 @@ async def _open(parts: Parts) -> None:
     log.info("%d contexts are read back, in %.1f s", len(parts.opened.names()), took_s)
 
 
-async def _keep_fresh(keyring: Keyring) -> None:
-    while True:
-        await asyncio.sleep(REFRESH_S)
-        try:
-            await keyring.refresh()
-        except TocsinError as error:
-            log.warning("the API keys cannot be read, those known go on counting: %s", error)
-
-
-async def _end(parts: Parts, tasks: list[asyncio.Task[None]]) -> None:
+async def _end(parts: Parts, opening: asyncio.Task[None], keeping: list[asyncio.Task[None]]) -> None:
     """Let what was begun end, then close the contexts; every request is answered by now."""
     for end in parts.at_end:
         await end()
-    for task in tasks[1:]:  # the first one opens the contexts, and must not leave them half open
+    for task in keeping:
         task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
+    await asyncio.gather(*keeping, return_exceptions=True)
+    await opening  # which must not leave the contexts half open
     if parts.opened is not None:
         contexts, parts.opened = parts.opened, None
         await asyncio.to_thread(contexts.close)
