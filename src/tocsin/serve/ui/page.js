@@ -153,7 +153,7 @@ function contextRow(context) {
 function spread({ edges, counts }) {
   const most = Math.log1p(Math.max(1, ...counts));
   const bars = counts.map((count, i) => {
-    const height = count ? Math.max(1.5, (24 * Math.log1p(count)) / most) : 0;
+    const height = count ? Math.max(2.5, (24 * Math.log1p(count)) / most) : 0;
     const [x, width] = [edges[i] * 100, (edges[i + 1] - edges[i]) * 100];
     const said = draw("title", {}, `${edges[i].toFixed(2)} to ${edges[i + 1].toFixed(2)}: ${number.format(count)}`);
     return draw("rect", { x, y: 24 - height, width: Math.max(0.5, width - 0.6), height, class: edges[i] >= 0.9 ? "high" : null }, said);
@@ -262,10 +262,10 @@ function reasons(finding) {
     make("th", { scope: "row" }, plain(reason.field)),
     make("td", {}, plain(reason.seen)),
     make("td", {}, plain(reason.expected)),
-    make("td", { class: "number" }, shareText(reason.share))));
+    make("td", { class: "number" }, reason.share === null ? "" : shareText(reason.share))));
   const head = make("tr", {}, ...["Field", "Seen", "Usually"].map((name) => make("th", { scope: "col" }, name)), make("th", { scope: "col", class: "number" }, "Share"));
   const seen = finding.count > 1 ? `${number.format(finding.count)} times` : undefined;
-  const about = facts({ score: finding.score.toFixed(1), state: finding.state, seen, records: number.format(finding.record_count), from: when(finding.start), to: when(finding.end) });
+  const about = facts({ score: (Math.floor(finding.score * 100) / 100).toFixed(2), state: finding.state, seen, records: number.format(finding.record_count), from: when(finding.start), to: when(finding.end) });
   return make("div", {}, rows.length ? make("table", { class: "reasons" }, make("thead", {}, head), make("tbody", {}, ...rows)) : "", about);
 }
 
