@@ -9,7 +9,6 @@ import numpy as np
 from tocsin.cli.output import print_table, printable
 
 if TYPE_CHECKING:
-    from tocsin.detectors.novelty.known import Known
     from tocsin.detectors.novelty.model import NoveltyModel
     from tocsin.detectors.novelty.scores import Scores
 
@@ -57,24 +56,19 @@ class Top:
 
 
 def show(rows: Sequence[Shown], model: "NoveltyModel", title: str) -> None:
-    """Print observations as a table, each beside the known one that is most like it."""
-    from tocsin.detectors.novelty.components import columns_of
-    from tocsin.detectors.novelty.findings import NEAREST
-
+    """Print observations as a table, each beside what would have been usual."""
     if not rows:
         return
-    known = model.nearest(columns_of([each.row["observation"] for each in rows]), NEAREST)
     own = model.length <= MOST_COLUMNS
     names = list(model.fields) or [f"[{index}]" for index in range(model.length)]
     columns = ["#", "score", *(names if own else [", ".join(names)]), "usually"]
-    cells = [[*_cells(each, own=own), _usual(each, near)] for each, near in zip(rows, known, strict=True)]
-    print_table(title, columns, cells)
+    print_table(title, columns, [[*_cells(each, own=own), _usual(each, model)] for each in rows])
 
 
-def _usual(shown: Shown, known: "Sequence[Known]") -> str:
-    from tocsin.detectors.novelty.findings import others
+def _usual(shown: Shown, model: "NoveltyModel") -> str:
+    from tocsin.detectors.novelty.usual import usual_beside
 
-    found = others(known, shown.row["mostNovelComponent"]["index"]) or known
+    found = usual_beside(model, shown.row["observation"], shown.row["mostNovelComponent"]["index"])
     return ", ".join(found[0].observation) if found else "-"
 
 

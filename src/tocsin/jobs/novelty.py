@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from tocsin.cluster.wire import FrameError, frame, from_bytes, to_bytes
 from tocsin.detectors.novelty.definition import Definition
-from tocsin.detectors.novelty.findings import NEAREST, Episodes, Novel
-from tocsin.detectors.novelty.known import Known
+from tocsin.detectors.novelty.findings import Episodes, Novel
 from tocsin.detectors.novelty.model import NoveltyModel
 from tocsin.detectors.novelty.portable import dump, load
 from tocsin.detectors.novelty.scores import Scores
 from tocsin.detectors.novelty.texts import texts
+from tocsin.detectors.novelty.usual import usual_beside
 from tocsin.detectors.summary.columns import times_us
 from tocsin.detectors.summary.rows import plain_row
 from tocsin.errors import ModelError
@@ -104,14 +104,11 @@ class Watcher:
                 observation=observations[number],
                 bits=tuple(scores.bits[at].tolist()),
                 shares=tuple(scores.share[at].tolist()),
-                known=partial(self._nearest, columns, number),
+                usual=partial(usual_beside, self.model, observations[number]),
                 record=plain_row(records[number]),
             )
             found += self.episodes.add(novel)
         return found
-
-    def _nearest(self, columns: list[pa.Array], at: int) -> list[Known]:
-        return self.model.nearest([column.slice(at, 1) for column in columns], NEAREST)[0]
 
 
 @dataclass

@@ -12,8 +12,6 @@ from tocsin.records.times import from_us
 
 DETECTOR = "novelty"
 
-NEAREST = 32
-"""Known observations that are looked at for what is usual."""
 MOST_RECORDS = 20
 MOST_EPISODES = 10_000
 DAY_US = timedelta(days=1) // timedelta(microseconds=1)
@@ -26,8 +24,8 @@ _SHOWN = 3
 class Novel:
     """A record that is told. component: the index of its most novel one. time_us: microseconds since 1970.
 
-    observation, bits, shares: one a component. known: gives the nearest observations that were seen, which takes a
-    while. record: as plain values.
+    observation, bits, shares: one a component. usual: gives what is known that has another value in a component, best
+    first, which takes a while. record: as plain values.
     """
 
     entity: str
@@ -38,7 +36,7 @@ class Novel:
     observation: tuple[str, ...]
     bits: tuple[float, ...]
     shares: tuple[float, ...]
-    known: Callable[[], Sequence[Known]]
+    usual: Callable[[int], Sequence[Known]]
     record: dict[str, Any]
 
 
@@ -116,9 +114,8 @@ class Episodes:
 
     def _rise(self, its: Episode, novel: Novel) -> None:
         its.score, its.raw = novel.score, novel.raw
-        known = novel.known()
-        its.title = title(self.definition, novel, known)
-        its.reasons = [list(vars(each).values()) for each in reasons(self.definition, novel, known)]
+        its.title = title(self.definition, novel)
+        its.reasons = [list(vars(each).values()) for each in reasons(self.definition, novel)]
         its.scope = scope(self.definition, novel)
 
     def _told(self, its: Episode) -> Candidate:
@@ -140,23 +137,23 @@ class Episodes:
         )
 
 
-def title(definition: Definition, novel: Novel, known: Sequence[Known]) -> str:
+def title(definition: Definition, novel: Novel) -> str:
     """Say what is novel, beside what is usual: `usually: tcp, 443, ssl; here: tcp, 443, none`."""
     name, value = definition.observe[novel.component], novel.observation[novel.component]
     about = f"{novel.entity}: " if novel.entity != definition.name else ""
-    other = next(iter(others(known, novel.component)), None)
+    other = next(iter(novel.usual(novel.component)), None)
     usual = f"; usually: {', '.join(other.observation)}; here: {', '.join(novel.observation)}" if other else ""
     return f"{about}unusual {name}: {value}{usual}"
 
 
-def reasons(definition: Definition, novel: Novel, known: Sequence[Known]) -> list[Reason]:
-    """Return a reason a component, those that made the score first; with each what is usual in its place."""
+def reasons(definition: Definition, novel: Novel) -> list[Reason]:
+    """Return a reason a component, those that made the score first; with these what is usual in their place."""
     order = sorted(range(len(novel.shares)), key=lambda at: (-novel.shares[at], at))
     return [
         Reason(
             definition.observe[at],
             f"{novel.observation[at]} ({novel.bits[at]:.1f} bits)",
-            _expected(known, at),
+            _expected(novel, at) if novel.shares[at] >= _LEAST_SHARE else "-",
             round(novel.shares[at], 4) if novel.shares[at] >= _LEAST_SHARE else 0.0,
         )
         for at in order
@@ -170,15 +167,9 @@ def scope(definition: Definition, novel: Novel) -> dict[str, Any]:
     return {name: novel.record[name] for name in dict.fromkeys(names) if name in novel.record}
 
 
-def _expected(known: Sequence[Known], at: int) -> str:
-    usual = others(known, at)[:_SHOWN]
+def _expected(novel: Novel, at: int) -> str:
+    usual = novel.usual(at)
     if not usual:
         return "-"
-    values = list(dict.fromkeys(each.observation[at] for each in usual))
+    values = list(dict.fromkeys(each.observation[at] for each in usual))[:_SHOWN]
     return f"usually {', '.join(values)} ({usual[0].count:,.0f} times)"
-
-
-def others(known: Sequence[Known], at: int) -> list[Known]:
-    """Return the known observations that differ in a component, those first that agree in the most before it."""
-    differ = [each for each in known if at in each.differs]
-    return sorted(differ, key=lambda each: sum(index < at for index in each.differs))
