@@ -146,6 +146,7 @@ class Tables:
         keys, children = self._index.keys, np.zeros(len(self._index), np.uint8)
         make_room(self._spreads, branching(keys, self._entries, OTHERS, children) + 1, 0)
         self._used = respread(keys, self._entries, self._meta, children, self._spreads, OTHERS)
+        self._spreads[self._used :] = 0  # what learning takes next must not hold what was there before
 
     def leaves(self) -> Leaves:
         """Return every whole observation that counts."""
@@ -178,7 +179,9 @@ class Tables:
         """Return the slots of whole observations, (m,) int32, and a hash of each: (m,) uint64."""
         keys = self._index.keys
         depth, hashed = np.empty(len(keys), np.uint8), np.empty(len(keys), np.uint64)
-        walk_down(keys, MARKERS, np.zeros(0, np.uint64) if value_hashes is None else value_hashes, depth, hashed)
+        mixed = np.zeros(0, np.uint64) if value_hashes is None else value_hashes
+        with np.errstate(over="ignore"):  # the hash is modulo 2**64
+            walk_down(keys, MARKERS, mixed, depth, hashed)
         slots = np.flatnonzero((depth == self.shape.length) & (self._entries[: len(keys), 0] > 0)).astype(np.int32)
         return slots, hashed[slots]
 
