@@ -10,6 +10,7 @@ Without wrk (Debian: apt-get install wrk) it says so and ends.
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ import numpy as np
 BODIES = 200
 ROWS = 1000
 CONNECTIONS = 16
-EMPTY = '''
+EMPTY = """
 from fastapi import FastAPI
 from pydantic import BaseModel
 
@@ -44,7 +45,7 @@ app = FastAPI()
 @app.post("/empty")
 async def empty(flow: Flow) -> dict[str, bool]:
     return {"ok": True}
-'''
+"""
 SCRIPT = """
 local bodies = {}
 for line in io.lines("%s") do bodies[#bodies + 1] = line end
@@ -62,9 +63,10 @@ end
 
 @dataclass
 class Measured:
-    """What wrk says: requests a second, latency in milliseconds, failed requests."""
+    """What wrk says: requests a second, latency in milliseconds, failed requests; busy: of its core, by the server."""
 
     per_s: float
+    busy: float
     p50_ms: float
     p99_ms: float
     wrong: int
@@ -101,15 +103,22 @@ def _wait(url: str, timeout_s: float = 60) -> None:
     raise SystemExit(f"{url} does not answer")
 
 
-def measure(url: str, path: str, bodies: list[bytes], core: int, seconds: int, folder: Path) -> Measured:
+def measure(url: str, path: str, bodies: list[bytes], core: int, seconds: int, folder: Path, pid: int) -> Measured:
     file, script = folder / "bodies", folder / "request.lua"
     file.write_bytes(b"\n".join(bodies) + b"\n")
     script.write_text(SCRIPT % (file, path))
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
+    began, used = time.monotonic(), _cpu_s(pid)
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    busy = (_cpu_s(pid) - used) / (time.monotonic() - began)
     per_s = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
     p50, p99, wrong = map(int, re.search(r"p50 (\d+) p99 (\d+) wrong (\d+)", said).groups())
-    return Measured(per_s, p50 / 1000, p99 / 1000, wrong)
+    return Measured(per_s, busy, p50 / 1000, p99 / 1000, wrong)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory_mib(pid: int) -> float:
@@ -141,7 +150,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     (folder / "tocsin.yaml").write_text(f"store: {folder / 'store'}\n")
 
     def run(path: str, bodies: list[bytes], seconds: int) -> Measured:
-        return measure(url, path, bodies, options.client_core, seconds, folder)
+        return measure(url, path, bodies, options.client_core, seconds, folder, pid)
 
     tocsin = [sys.executable, "-m", "tocsin", "--config", str(folder / "tocsin.yaml"), "serve"]
     tocsin += ["--port", str(options.port), "--durability", options.durability]
@@ -153,7 +162,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
         memory = _memory_mib(pid)
     uvicorn = [sys.executable, "-m", "uvicorn", "--app-dir", str(folder), "empty_app:app", "--port", str(options.port)]
     uvicorn += ["--no-access-log", "--log-level", "warning"]
-    with server(uvicorn, options.server_core, f"{url}/docs"):
+    with server(uvicorn, options.server_core, f"{url}/docs") as pid:
         run("/empty", models, 3)
         empty = run("/empty", models, options.seconds)
     _tell("observe/bulk, 1,000 a request", many, f"{many.per_s * ROWS:>12,.0f} observations/s")
@@ -164,7 +173,8 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
 
 def _tell(what: str, found: Measured, more: str) -> None:
     latency = f"p50 {found.p50_ms:6.2f} ms  p99 {found.p99_ms:6.2f} ms"
-    print(f"{what:<32}{found.per_s:>10,.0f} requests/s  {latency}  failed {found.wrong:<4}{more}")
+    core = f"{found.busy:4.0%} of a core"
+    print(f"{what:<32}{found.per_s:>10,.0f} requests/s  {core}  {latency}  failed {found.wrong:<4}{more}")
 
 
 if __name__ == "__main__":

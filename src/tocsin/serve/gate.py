@@ -61,8 +61,11 @@ class Gate:
         strangers: Buckets,
         metrics: RequestMetrics,
         now: Callable[[], float],
+        direct: Callable[[Scope], ASGIApp | None] = lambda scope: None,
     ) -> None:
+        """Stand before an application. direct: gives what answers a request without the layers between, if anything."""
         self.app = app
+        self.direct = direct
         self.settings = settings
         self.metrics = metrics
         self.now = now
@@ -145,7 +148,8 @@ class _Passage:
             await self._gate.admit(self._scope, headers)
             check_length(headers, self._most)
             async with asyncio.timeout(self._gate.settings.timeout_s) as self._timer:
-                await self._gate.app(self._scope, self.receive, self.send)
+                app = self._gate.direct(self._scope) or self._gate.app
+                await app(self._scope, self.receive, self.send)
         except TimeoutError as error:
             if self._timer is None or not self._timer.expired():
                 await self._refuse(problem_of(error))

@@ -6,6 +6,7 @@ what a call costs is shared. DeWitt et al., Implementation techniques for main m
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 4096
 """Requests that may wait for their turn; more are refused."""
+
+QUICK_S = 0.002
+"""A commit that takes less may be waited for by all: on a fast disk a sync takes a tenth of it, a thread's turn as long."""
+
+QUICK_IN_A_ROW = 20
+"""Quick commits after which the next is made without a thread; one that is not quick ends that."""
 
 Observed = Callable[[str, "Scores", Sequence[Row] | None], None]
 
@@ -54,6 +61,8 @@ class GroupCommit:
     contexts: "Callable[[], Contexts]"
     observed: Observed = lambda context, scores, rows: None
     most_waiting: int = MOST_WAITING
+    now: Callable[[], float] = time.perf_counter
+    _quick: int = 0
     _waiting: list[_Work | _Single] = field(default_factory=list)
     _turns: asyncio.Task[None] | None = None
     _committer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "commit"))
@@ -104,19 +113,27 @@ class GroupCommit:
             self._turns = asyncio.get_running_loop().create_task(self._work_off())
 
     async def _work_off(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
                 answers = list(self._applied(group))
                 try:
-                    await loop.run_in_executor(self._committer, self.contexts().commit)
+                    await self._commit()
                 except (TocsinError, OSError) as error:
                     answers = [(item, error) for item, _ in answers]
                 for item, answer in answers:
                     _give(item.done, answer)
         finally:
             self._turns = None
+
+    async def _commit(self) -> None:
+        """Write to disk: in a thread, unless the last commits were so fast that the way there takes longer."""
+        commit, began = self.contexts().commit, self.now()
+        if self._quick >= QUICK_IN_A_ROW:
+            commit()
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._committer, commit)
+        self._quick = self._quick + 1 if self.now() - began < QUICK_S else 0
 
     def _applied(self, group: list[_Work | _Single]) -> Iterator[tuple[_Work | _Single, Any]]:
         """Yield each item with its answer, or with the error that it raised, in some order."""

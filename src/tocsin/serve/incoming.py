@@ -62,14 +62,16 @@ def number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def header(scope: Scope, name: bytes) -> str:
+def header(headers: Mapping[bytes, bytes], name: bytes) -> str:
     """Return a header by its lower-case name, '' when it is not there."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+    return headers.get(name, b"").decode("latin-1")
 
 
-def body_type(scope: Scope, *allowed: str) -> str:
+def body_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
     """Return which of the allowed types a body is of; JSON where nothing is said. Raises Problem 415."""
-    said = header(scope, b"content-type").partition(";")[0].strip().lower()
+    if headers.get(b"content-type") == b"application/json":
+        return JSON
+    said = header(headers, b"content-type").partition(";")[0].strip().lower()
     if not said or said == JSON or (said.startswith("application/") and said.endswith("+json")):
         return JSON
     if said in allowed:

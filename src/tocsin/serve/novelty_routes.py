@@ -5,13 +5,14 @@ The OpenAPI document describes them through novelty_openapi.py.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from tocsin.detectors.novelty.components import columns_of
 from tocsin.detectors.novelty.rows import Row, as_rows
@@ -44,7 +45,7 @@ from tocsin.serve.parts import Parts
 from tocsin.serve.problems import Problem
 from tocsin.serve.transformation import Transformation
 
-__all__ = ["describe", "routes"]
+__all__ = ["describe", "direct", "routes"]
 
 LARGE_BYTES = 512 * 1024
 """A body from this size on is read, and its answer written, in a thread, so that others are answered meanwhile."""
@@ -55,6 +56,8 @@ _MANY: dict[str, Callable[[str], Any]] = {"partial": flag, **_ONE}
 _AN_OBSERVATION = "a JSON array of texts, numbers, booleans or nulls"
 _A_RECORD = "a JSON object, since a transformation is named"
 
+_PREFIX = "/api/v1/novelty/{context}/"
+
 Send = Callable[[Any], Awaitable[None]]
 T = TypeVar("T")
 
@@ -62,12 +65,37 @@ T = TypeVar("T")
 def routes(parts: Parts) -> list[BaseRoute]:
     """Return the routes."""
     novelty = Novelty.of(parts)
-    single, many = "/api/v1/novelty/{context}/", "/bulk"
     return [
-        Route(f"{single}{verb}{path}", kind(novelty, verb == "observe"), methods=["POST"])
+        Route(f"{_PREFIX}{verb}{path}", kind(novelty, verb == "observe"), methods=["POST"])
         for verb in ("observe", "read")
-        for path, kind in (("", One), (many, Many))
+        for path, kind in (("", One), ("/bulk", Many))
     ]
+
+
+def direct(known: Iterable[BaseRoute]) -> Callable[[Scope], ASGIApp | None]:
+    """Return what finds the endpoint of a request among these routes, without the layers of a web framework.
+
+    A request that is not clearly for one of them goes the usual way. What the layers would do is done by the gate:
+    whatever an endpoint raises becomes a problem document.
+    """
+    ours = {
+        route.path.removeprefix(_PREFIX): route
+        for route in known
+        if isinstance(route, Route) and isinstance(route.endpoint, _Endpoint)
+    }
+
+    def find(scope: Scope) -> ASGIApp | None:
+        if scope["method"] != "POST":
+            return None
+        _, _, _, novelty, context, verb = (*scope["path"].split("/", 5), "", "", "", "")[:6]
+        route = ours.get(verb)
+        if route is None or novelty != "novelty" or not scope["path"].startswith("/api/v1/novelty/"):
+            return None
+        scope["route"] = route
+        scope["path_params"] = {"context": context}
+        return route.app
+
+    return find
 
 
 @dataclass
@@ -79,7 +107,9 @@ class _Endpoint:
 
     def _begin(self, scope: Scope) -> str:
         """Return the context that is asked for. Raises Problem."""
-        check(Request(scope), "score")
+        caller = scope["state"].get("caller")
+        if caller is None or not caller.may("score"):
+            check(Request(scope), "score")  # it says what is missing
         context: str = scope["path_params"]["context"]
         try:
             check_name(context)
@@ -119,16 +149,17 @@ class One(_Endpoint):
         """Answer one request."""
         context = self._begin(scope)
         query = query_of(scope, _ONE)
-        body_type(scope, JSON)
+        headers = dict(scope["headers"])
+        body_type(headers, JSON)
         body = await body_of(receive)
         try:
-            result = await self._result(context, body, query, header(scope, b"idempotency-key"))
+            result = await self._result(context, body, query, header(headers, b"idempotency-key"))
         except InputError as error:
             raise refusal(error, single=True) from error
         await answer(send, orjson.dumps(result))
 
     async def _result(self, context: str, body: bytes, query: dict[str, Any], key: str) -> Row | None:
-        if transformation := await self._transformation(query):
+        if query and (transformation := await self._transformation(query)):
             columns = await _columns_of_record(transformation, body)
             if columns is None:
                 return None
@@ -149,8 +180,9 @@ class Many(_Endpoint):
         """Answer one request."""
         context = self._begin(scope)
         query = query_of(scope, _MANY)
-        kind = body_type(scope, *ARRAY_OR_STREAM)
-        key = header(scope, b"idempotency-key")
+        headers = dict(scope["headers"])
+        kind = body_type(headers, *ARRAY_OR_STREAM)
+        key = header(headers, b"idempotency-key")
         transformation = await self._transformation(query)
         lengths = Lengths(partial=query.get("partial", False), known=lambda: self.novelty.length_of(context))
         nearest = query.get("nearest", 0)

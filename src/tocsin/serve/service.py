@@ -110,6 +110,7 @@ def _add_gate(app: FastAPI, parts: Parts, credentials: list[Credentials]) -> Non
         strangers=Buckets(STRANGERS_PER_S, now),
         metrics=parts.metrics.requests,
         now=now,
+        direct=novelty_routes.direct(app.router.routes),
     )
 
 
