@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tocsin.errors import LedgerError
 from tocsin.ledger import migrations, schema
+from tocsin.ledger.keys import hash_of
 from tocsin.ledger.ledger import Ledger
 from tocsin.records.finding import Finding, Reason
 from tocsin.records.suppression import Suppression
@@ -429,6 +430,26 @@ def test_an_older_ledger_is_taken_through_the_steps(
         Ledger(url, clock=clock)
 
 
+def test_a_ledger_of_version_1_gets_what_came_since(url: str, clock: FakeClock) -> None:
+    Ledger(url, clock=clock).close()
+    engine = _engine(url)
+    with engine.begin() as connection:
+        made_new = sa.inspect(connection).get_columns("api_keys")
+        connection.execute(sa.text("DROP TABLE api_keys"))
+        connection.execute(sa.text("UPDATE schema_version SET version = 1"))
+    ledger = Ledger(url, clock=clock)
+    assert ledger.version == max(migrations.STEPS)
+    key, _ = ledger.keys.create("sensor", "score")
+    assert ledger.keys.all() == [key]
+    ledger.close()
+    with engine.connect() as connection:
+        migrated = sa.inspect(connection).get_columns("api_keys")
+    engine.dispose()
+    assert [(each["name"], str(each["type"])) for each in migrated] == [
+        (each["name"], str(each["type"])) for each in made_new
+    ]
+
+
 def test_a_step_that_fails_leaves_the_ledger_as_it_was(
     url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,3 +515,21 @@ def test_findings_by_id_gives_those_there_are(ledger: Ledger) -> None:
     ledger.upsert_findings([a_finding("f1"), a_finding("f2", suppressed_by="r1")])
     assert set(ledger.findings_by_id(["f2", "f1", "f1", "none"])) == {"f1", "f2"}
     assert ledger.findings_by_id([]) == {}
+
+
+def test_api_keys_are_made_found_and_revoked(ledger: Ledger, clock: FakeClock) -> None:
+    until = clock.now() + timedelta(days=1)
+    key, token = ledger.keys.create("sensor", "score", until)
+    clock.advance(1)
+    other, other_token = ledger.keys.create("dashboard", "read")
+    assert ledger.keys.all() == [key, other]
+    assert (key.hash, other.hash) == (hash_of(token), hash_of(other_token))
+    with pytest.raises(LedgerError, match="API key 'sensor' already"):
+        ledger.keys.create("sensor", "read")
+    assert ledger.keys.revoke("sensor").revoked == clock.now()
+    with pytest.raises(LedgerError, match="`tocsin keys list`"):
+        ledger.keys.revoke("sensor")
+    ledger.keys.mark_used({other.id: clock.now()})
+    assert [each.state_at(clock.now()) for each in ledger.keys.all()] == ["revoked", "active"]
+    assert ledger.keys.all()[1].last_used == clock.now()
+    assert key.state_at(until) == "expired"

@@ -1,5 +1,6 @@
 """The service as a whole: what it answers to what nobody asked for, how it starts, and how it ends."""
 
+import logging
 import socket
 import threading
 import time
@@ -8,8 +9,10 @@ import httpx2
 import pytest
 
 from tocsin.app import App
-from tocsin.app_serve import serving
+from tocsin.app_serve import service_parts, serving
 from tocsin.errors import SettingsError
+from tocsin.serve.server import Serving, listen
+from tocsin.serve.service import make_service
 from tocsin.settings import Settings
 
 OPEN = {"/api/v1/admin/liveness", "/api/v1/admin/readiness"}
@@ -41,6 +44,11 @@ def test_another_method_is_a_problem_that_names_the_right_one(service):
     problem(answer, 405)
     assert answer.headers["allow"] == "POST"
     problem(service.client.options("/api/v1/admin/liveness", headers={"Origin": service.url}), 405)
+
+
+def test_what_is_no_http_is_a_problem_too(service):
+    answer = service.client.get("/api/v1/novelty?x=" + "0" * 100_000)
+    assert problem(answer, 400)["remedy"].startswith("send HTTP/1.1")
 
 
 def test_no_answer_allows_other_origins(service):
@@ -172,3 +180,49 @@ def test_a_running_request_is_finished_when_it_stops(start_service):
         stopping.join()
     assert answer.startswith(b"HTTP/1.1 "), answer
     assert b" 503 " not in answer.splitlines()[0]
+
+
+def test_while_contexts_are_read_back_it_says_so(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    app = App(Settings(store=str(tmp_path)))
+    go_on = threading.Event()
+    parts = service_parts(app, app.settings.serve)
+    opened = parts.open_contexts
+
+    def slowly():
+        go_on.wait(30)
+        return opened()
+
+    parts.open_contexts = slowly
+    running = Serving(make_service(parts), listen("127.0.0.1", 0), app.settings.serve)
+    running.start()
+    with httpx2.Client(base_url=running.url) as client:
+        assert client.get("/api/v1/admin/liveness").status_code == 200
+        answer = client.get("/api/v1/admin/readiness")
+        assert problem(answer, 503)["missing"] == {"contexts": "they are being read back from disk"}
+        assert answer.headers["retry-after"] == "1"
+        problem(client.get("/api/v1/novelty"), 503)
+        deadline = time.monotonic() + 20
+        while "reading the contexts back from" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        go_on.set()
+        while client.get("/api/v1/admin/readiness").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert client.get("/api/v1/novelty").status_code == 200
+    running.stop()
+    running.join()
+    app.close()
+
+
+def test_it_is_not_ready_without_its_store(service, tmp_path):
+    store = tmp_path / "store"
+    store.rename(tmp_path / "away")
+    store.write_text("no folder")
+    document = problem(service.client.get("/api/v1/admin/readiness"), 503)
+    assert "store" in document["missing"]
+    assert service.client.get("/api/v1/admin/liveness").status_code == 200
+    store.unlink()
+    (tmp_path / "away").rename(store)
+    assert service.client.get("/api/v1/admin/readiness").status_code == 200

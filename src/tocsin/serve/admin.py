@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tocsin import __version__
-from tocsin.errors import NotFoundError, TocsinError
+from tocsin.errors import NotFoundError, StoreError, TocsinError
 from tocsin.serve.auth import needs, who
 from tocsin.serve.parts import Parts
 from tocsin.serve.problems import Problem
@@ -102,5 +102,7 @@ async def _missing(parts: Parts) -> dict[str, str]:
 
 def _look(parts: Parts) -> None:
     """Ask the store for something that need not be there. Raises StoreError."""
+    if not parts.home.is_dir():
+        raise StoreError(f"{parts.home} is no folder any more")
     with suppress(NotFoundError):
         parts.store.get(f"{parts.domain}/readiness")
