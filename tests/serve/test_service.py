@@ -1,5 +1,6 @@
 """The service as a whole: what it answers to what nobody asked for, how it starts, and how it ends."""
 
+import json
 import logging
 import socket
 import threading
@@ -46,9 +47,18 @@ def test_another_method_is_a_problem_that_names_the_right_one(service):
     problem(service.client.options("/api/v1/admin/liveness", headers={"Origin": service.url}), 405)
 
 
-def test_what_is_no_http_is_a_problem_too(service):
-    answer = service.client.get("/api/v1/novelty?x=" + "0" * 100_000)
-    assert problem(answer, 400)["remedy"].startswith("send HTTP/1.1")
+@pytest.mark.parametrize(
+    "sent", [b"nonsense\r\n\r\n", b"GET /?x=" + b"0" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+)
+def test_what_is_no_http_is_a_problem_too(service, sent):
+    address = httpx2.URL(service.url)
+    with socket.create_connection((address.host, address.port)) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert json.loads(body)["remedy"].startswith("send HTTP/1.1")
 
 
 def test_no_answer_allows_other_origins(service):

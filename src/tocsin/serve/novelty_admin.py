@@ -8,11 +8,11 @@ from pydantic import BaseModel, Field
 from tocsin.detectors.novelty.options import Options
 from tocsin.errors import InputError, ModelError, SettingsError
 from tocsin.jobs.context import ContextStatus, check_name
-from tocsin.serve import novelty_patterns
 from tocsin.serve.asked import Asked, Nothing, SomeTime, Time, ago
 from tocsin.serve.auth import needs
 from tocsin.serve.novelty import RESERVED, Novelty
 from tocsin.serve.novelty_openapi import describe_recent
+from tocsin.serve.novelty_patterns import add_patterns
 from tocsin.serve.parts import Parts
 from tocsin.serve.problems import Problem
 from tocsin.serve.recent import LEAST
@@ -150,7 +150,7 @@ def routes(parts: Parts) -> APIRouter:
     _add_lists(router, novelty)
     _add_contexts(router, novelty)
     _add_files(router, novelty)
-    router.include_router(novelty_patterns.routes(novelty))
+    add_patterns(router, novelty)
     return router
 
 

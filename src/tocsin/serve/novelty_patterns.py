@@ -89,9 +89,8 @@ class NearestList(BaseModel):
     nearest: list[KnownDocument]
 
 
-def routes(novelty: Novelty) -> APIRouter:
-    """Return the routes."""
-    router = APIRouter()
+def add_patterns(router: APIRouter, novelty: Novelty) -> None:
+    """Add the routes below a context."""
 
     @router.post("/{context}/forget", response_model=Forgotten, dependencies=[needs("write")], summary="Forget")
     async def forget(context: Context, asked: PatternAsked, query: Annotated[Nothing, Query()]) -> dict[str, int]:
@@ -145,8 +144,6 @@ def routes(novelty: Novelty) -> APIRouter:
         except InputError as error:
             raise refusal(error, single=True) from error
         return {"nearest": found[0]}
-
-    return router
 
 
 def _part(part: Any, index: int) -> Part:
