@@ -193,12 +193,13 @@ def mixed(report: Report, wanted: Wanted) -> str:
 
 
 def _opened(path: Path) -> tuple[Iterator[bytes], bytes]:
-    """Return a file's or pipe's unpacked bytes, and the first of them. Raises InputError."""
-    pieces = _piped(path) if is_pipe(path) else Stream(path).pieces()
+    """Return a file's or pipe's unpacked bytes, and the first of them: of a pipe a line at least. Raises InputError."""
+    piped = is_pipe(path)
+    pieces = _piped(path) if piped else Stream(path).pieces()
     begun: list[bytes] = []
     for piece in pieces:
         begun.append(piece)
-        if sum(map(len, begun)) >= HEAD_BYTES:
+        if sum(map(len, begun)) >= HEAD_BYTES or (piped and b"\n" in piece and b"".join(begun).strip()):
             break
     head = b"".join(begun)
     if not head.strip():
