@@ -73,7 +73,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("ledger/*",),
     "starlette": ("serve/*",),
     "structlog": ("cli/logs.py",),
-    "uvicorn": ("serve/server.py",),
+    "uvicorn": ("serve/protocol.py", "serve/server.py"),
     "yaml": ("settings_file.py",),
     "zstandard": ("sources/*",),
 }

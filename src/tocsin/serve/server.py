@@ -5,10 +5,9 @@ import threading
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tocsin.errors import SettingsError, TocsinError
-from tocsin.serve.problems import Problem
+from tocsin.serve.protocol import Protocol
 from tocsin.settings_serve import ServeSettings
 
 BACKLOG = 2048
@@ -41,19 +40,6 @@ def url_of(bound: socket.socket) -> str:
     """Return the URL of what listens on a socket."""
     host, port = bound.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-class Protocol(HttpToolsProtocol):
-    """HTTP/1.1; what is none is answered with a problem document too."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be read as a request, and hang up."""
-        remedy = "send HTTP/1.1, with a path and headers of less than 64 KiB"
-        answer = Problem(400, detail="this is no HTTP request", remedy=remedy).response()
-        headers = [*answer.raw_headers, (b"connection", b"close")]
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + bytes(answer.body))
-        self.transport.close()
 
 
 class Serving:
