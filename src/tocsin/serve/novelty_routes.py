@@ -51,6 +51,9 @@ LARGE_BYTES = 512 * 1024
 """A body from this size on is read, and its answer written, in a thread, so that others are answered meanwhile."""
 
 MOST_NEAREST = 20
+MOST_EXPLAINED = 100
+"""Observations of a request for which the nearest are looked for: each costs a look at all that is known."""
+
 _ONE: dict[str, Callable[[str], Any]] = {"nearest": number(1, MOST_NEAREST), "transformation": str}
 _MANY: dict[str, Callable[[str], Any]] = {"partial": flag, **_ONE}
 _AN_OBSERVATION = "a JSON array of texts, numbers, booleans or nulls"
@@ -87,9 +90,9 @@ def direct(known: Iterable[BaseRoute]) -> Callable[[Scope], ASGIApp | None]:
     def find(scope: Scope) -> ASGIApp | None:
         if scope["method"] != "POST":
             return None
-        _, _, _, novelty, context, verb = (*scope["path"].split("/", 5), "", "", "", "")[:6]
+        _, _, _, _, context, verb = (*scope["path"].split("/", 5), "", "", "", "")[:6]
         route = ours.get(verb)
-        if route is None or novelty != "novelty" or not scope["path"].startswith("/api/v1/novelty/"):
+        if route is None or not context or not scope["path"].startswith("/api/v1/novelty/"):
             return None
         scope["route"] = route
         scope["path_params"] = {"context": context}
@@ -202,6 +205,13 @@ class Many(_Endpoint):
         await answer(send, await self._answer(context, batch, kind, key, nearest), kind)
 
     async def _answer(self, context: str, batch: Batch, kind: str, key: str, nearest: int) -> bytes:
+        if nearest and len(batch.places) > MOST_EXPLAINED:
+            raise Problem(
+                422,
+                detail=f"{len(batch.places)} observations are too many to look for the nearest of each",
+                field="query.nearest",
+                remedy=f"ask for it with {MOST_EXPLAINED} observations at most, or leave it out",
+            )
         if not len(batch.places):
             return await _aside(0, _written, batch, None, None, kind)
         try:

@@ -24,7 +24,8 @@ def columns_of(observations: Sequence[Sequence[Any]]) -> list[pa.Array]:
     """
     length = len(observations[0]) if observations and isinstance(observations[0], list | tuple) else 0
     try:
-        if set(map(len, observations)) == {length} and 0 < length <= MOST_COMPONENTS:
+        are_lists = set(map(type, observations)) <= {list, tuple}  # a text has a length too
+        if are_lists and set(map(len, observations)) == {length} and 0 < length <= MOST_COMPONENTS:
             columns = [pa.array(column, pa.string()) for column in zip(*observations, strict=True)]
             if not any(column.null_count or _is_long(column) for column in columns):
                 return columns
