@@ -216,6 +216,7 @@ def test_a_finding_is_found_by_the_beginning_of_its_id(ledger: Ledger) -> None:
     assert ledger.finding("ab").id == "ab"
     with pytest.raises(LedgerError, match="several findings: ab, ab12, ab34"):
         ledger.finding("a")
+    assert ledger.findings_by_id(["x", "a\x00", "\udc80"]) == {}
     for absent in ("x", "", "%", "_b12", "\x00"):
         with pytest.raises(LedgerError, match="there is no finding"):
             ledger.finding(absent)

@@ -175,7 +175,7 @@ class Ledger:
 
     def findings_by_id(self, ids: Iterable[str]) -> dict[str, Finding]:
         """Return the findings of these ids that there are, hidden ones too, by id."""
-        wanted = sorted(set(ids))
+        wanted = sorted({clean(each) for each in ids})
         chunks = (wanted[first : first + _CHUNK] for first in range(0, len(wanted), _CHUNK))
         queries = (sa.select(schema.findings).where(schema.findings.c.id.in_(chunk)) for chunk in chunks)
         return {finding.id: finding for query in queries for finding in self._findings(query)}
