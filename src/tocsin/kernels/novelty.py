@@ -83,7 +83,7 @@ def place_keys(parents, values, keys):
 
 
 @kernel
-def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, learn, most_bits, bits, share, most, sums):
+def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, learn, bits, share, most, sums):
     """Judge observations in order, counting each before it is judged (learn) or as if it had been, where it is unseen.
 
     slots: (C, n) int32, -1 for what is not known; parent, judged: (C,) int32, the shape. The first L columns are the
@@ -92,8 +92,9 @@ def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, lear
 
     Filled: bits (n, L) float64, log2(parent's count / count) along the chain. share (n, L) float64, each component's
     part of the surprise. most (n,) int32, the most surprising component, or the one of most bits. sums (n, 4) float64:
-    the greatest surprise of a component, their sum, the count of the whole observation, and of all observations.
-    A component's surprise is the greatest -log2(tail mass / parent's count) of the columns that judge it.
+    the surprise, the sum of the components' surprises, the count of the whole observation, and of all observations.
+    A component's surprise s is the greatest min(log2(P / c), 3 log2(P / T)) of the columns that judge it: c its count,
+    P its parent's, T the tail mass.
     Returns the number of spreads used.
     """
     columns, rows = slots.shape
@@ -156,23 +157,30 @@ def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, lear
                 # Beside the only child that there was until now.
                 mass = count + (total - count if total - count <= count else 0.0)
             if mass < total:
-                found = min(-math.log2(max(mass, count) / total), most_bits)
-                share[row, component] = max(share[row, component], found)
+                # min(P / c, (P / T)^3), as odds against: 2^s - 1
+                rarer = total / max(mass, count)
+                share[row, component] = max(share[row, component], min(total / count, rarer * rarer * rarer) - 1.0)
         most[row] = _sum_up(bits[row], share[row], sums[row])
     return used if touched >= 0.0 else -1
 
 
 @kernel
 def _sum_up(bits, share, sums):
-    """Turn surprises into shares of their sum; return the component of most surprise, else of most bits."""
-    greatest, summed, most, most_bits = 0.0, 0.0, 0, 0
+    """Turn the odds against each component into its share of their bits; return the most surprising, else most novel.
+
+    raw = log2(1 + sum_i (2^s_i - 1)), total = sum_i s_i
+    """
+    greatest, odds, summed, most, most_bits = 0.0, 0.0, 0.0, 0, 0
     for column in range(share.size):
-        summed += share[column]
-        if share[column] > greatest:
-            greatest, most = share[column], column
+        if share[column] > 0.0:
+            odds += share[column]
+            share[column] = math.log2(1.0 + share[column])
+            summed += share[column]
+            if share[column] > greatest:
+                greatest, most = share[column], column
         if bits[column] > bits[most_bits]:
             most_bits = column
-    sums[0], sums[1] = greatest, summed
+    sums[0], sums[1] = math.log2(1.0 + odds) if odds > 0.0 else 0.0, summed
     if summed == 0.0:
         return most_bits
     for column in range(share.size):

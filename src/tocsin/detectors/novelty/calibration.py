@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAMPLE = 16_384
+SAMPLE = 8_192
 """Distinct observations that a calibration looks at, about; each that weighs more than its share is one of them."""
 
 BINS_A_BIT = 32
 MOST_BITS = 64
 BINS = BINS_A_BIT * MOST_BITS
+
+GROWN = float(np.log2(9 / 8))
+"""Bits that a growth by an eighth adds to what stays as rare."""
 
 PRIOR = 32.0
 """Observations that the prior weighs: a context knows nothing of itself at first."""
@@ -19,11 +22,12 @@ PRIOR = 32.0
 class Calibration:
     """The surprise of everything that a context knows, as it would be judged now.
 
-    score(r) = (N · F(r) + m · (1 - 2^-r)) / (N + m)
+    score(r) = (N · F(r - d) + m · (1 - 2^-r)) / (N + m)
 
     where r is the surprise in bits, F(r) the share of the N observations known that surprise less than r (to 1/32 bit),
     and m = 32 the weight of the prior: an event of r bits happens once in 2^r times. F is a function of the counts
-    alone, not of the order in which they came.
+    alone, not of the order in which they came. It is made anew each time the context has grown by an eighth; until then
+    what is as rare as ever surprises up to d = log2(9/8) bits more, which must not lift it above its like.
 
     below: (BINS,) float64, the share that lies in lower bins. weight: N.
     """
@@ -40,7 +44,7 @@ class Calibration:
 
     def score(self, raw: np.ndarray) -> np.ndarray:
         """Return the score of surprises: (n,) float64 bits -> (n,) float64 in [0, 1]."""
-        known = self.weight * self.below[_bins(raw)]
+        known = self.weight * self.below[_bins(np.maximum(raw - GROWN, 0.0))]
         score: np.ndarray = (known + PRIOR * -np.expm1(raw * -np.log(2))) / (self.weight + PRIOR)
         return score
 

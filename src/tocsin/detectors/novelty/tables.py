@@ -30,9 +30,6 @@ GRAIN = 2.0**20
 
 _SPARE = 1024
 
-MOST_BITS = 64.0
-"""The greatest surprise of a component."""
-
 
 @dataclass(frozen=True)
 class Leaves:
@@ -54,7 +51,7 @@ class Leaves:
 class Judged:
     """bits: (n, L) float64 novelty given those before; share: (n, L) float64, of the surprise; most: (n,) int32.
 
-    sums: (n, 4) float64, columns GREATEST and SUMMED surprise in bits, count SEEN of the observation, and OF_ALL.
+    sums: (n, 4) float64, columns RAW and SUMMED surprise in bits, count SEEN of the observation, and OF_ALL.
     """
 
     bits: np.ndarray
@@ -63,7 +60,7 @@ class Judged:
     sums: np.ndarray
 
 
-GREATEST, SUMMED, SEEN, OF_ALL = range(4)
+RAW, SUMMED, SEEN, OF_ALL = range(4)
 
 
 class Tables:
@@ -197,7 +194,7 @@ class Tables:
         counted = (self._entries, self._meta, self._spreads, self._used, TYPICAL)
         said = (judged.bits, judged.share, judged.most, judged.sums)
         at = np.int32(now & 0x7FFFFFFF)
-        self._used = judge(slots, shape.parent, shape.judged, *counted, at, learn, MOST_BITS, *said)
+        self._used = judge(slots, shape.parent, shape.judged, *counted, at, learn, *said)
         return judged
 
     def _place(self, values: np.ndarray) -> np.ndarray:
