@@ -80,10 +80,12 @@ def test_what_cannot_be_used_is_told_and_the_rest_is_read(file, tmp_path):
     good = file("t.csv", "x,n\na,1\nb,z\n")
     binary = tmp_path / "binary"
     binary.write_bytes(b"\x01\x00\x02" * 100)
-    rows, report = read([file("empty", ""), binary, tmp_path / "none", good], "x", "CAST(n AS INTEGER)")
+    array = file("array.json", '[\n{"x": 1}\n]\n')
+    rows, report = read([file("empty", ""), binary, array, tmp_path / "none", good], "x", "CAST(n AS INTEGER)")
     assert rows == [("a", "1")]
     assert (report.observations, report.rejected) == (1, 1)
-    assert len(report.errors) == 3
+    assert len(report.errors) == 4
+    assert any("array.json: is JSON, but not a record a line" in text for text in report.errors)
     assert "z" in report.reasons[0]
 
 

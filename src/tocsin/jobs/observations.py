@@ -225,6 +225,8 @@ def _recognised(head: bytes, path: Path) -> str:
             return name
     if is_json(head):
         return "ndjson"
+    if head.lstrip().startswith((b"[", b"{")):
+        raise InputError(f"{path}: is JSON, but not a record a line; `jq -c '.[]' FILE` makes it so")
     if b"\0" in head:
         raise InputError(f"{path}: is neither a log, a capture nor a table; --format says what it is")
     return "csv"
