@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from tocsin.app import App
 from tocsin.errors import SettingsError
 from tocsin.serve.metrics import Metrics
@@ -83,7 +85,21 @@ def _contexts(app: App, settings: ServeSettings) -> "Contexts":
     from tocsin.detectors.novelty.options import Options
     from tocsin.jobs.contexts import Contexts
 
+    _compile()
     return Contexts.open(app.home / "novelty", clock=app.clock, durability=settings.durability, defaults=Options())
+
+
+def _compile() -> None:
+    """Learn something with a model of each kind, so that no first request waits for the kernels to be compiled."""
+    from tocsin.detectors.novelty.model import NoveltyModel
+    from tocsin.detectors.novelty.options import ORDERS, Options
+
+    columns = [pa.array(["a", "b", "a"]), pa.array(["1", "2", "3"])]
+    for order in ORDERS:
+        model = NoveltyModel(Options(order=order))
+        model.observe(columns)
+        model.score(columns)
+        model.nearest(columns)
 
 
 def _tell(app: App, settings: ServeSettings, url: str) -> None:

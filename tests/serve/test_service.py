@@ -213,7 +213,7 @@ def test_while_contexts_are_read_back_it_says_so(tmp_path, caplog):
         assert answer.headers["retry-after"] == "1"
         problem(client.get("/api/v1/novelty"), 503)
         deadline = time.monotonic() + 20
-        while "reading the contexts back from" not in caplog.text:
+        while "getting ready, reading the contexts back from" not in caplog.text:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         go_on.set()

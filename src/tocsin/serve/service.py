@@ -142,7 +142,7 @@ async def _open(parts: Parts) -> None:
     try:
         while not (await asyncio.wait({opening}, timeout=SLOW_START_S))[0]:
             took_s = parts.clock.monotonic() - began
-            log.info("reading the contexts back from %s for %.0f s", parts.home / "novelty", took_s)
+            log.info("getting ready, reading the contexts back from %s: %.0f s so far", parts.home / "novelty", took_s)
         parts.opened = await opening
     except Exception as error:  # noqa: BLE001 - told by whoever runs the service, which must not go on without contexts
         parts.failed = error
