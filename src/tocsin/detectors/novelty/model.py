@@ -153,9 +153,9 @@ class NoveltyModel(StreamDetector):
         times = self._fading.check(time_us, rows)
         if not rows:
             return self.score(given)
-        tables = self._begin(len(given))
         self._fresh = self._leaves = None
         self._prune()
+        tables = self._begin(len(given))
         known = self._numbers(given) if not self._is_learning else None
         parts, start = [], 0
         while start < rows:
