@@ -81,11 +81,8 @@ def direct(known: Iterable[BaseRoute]) -> Callable[[Scope], ASGIApp | None]:
     A request that is not clearly for one of them goes the usual way. What the layers would do is done by the gate:
     whatever an endpoint raises becomes a problem document.
     """
-    ours = {
-        route.path.removeprefix(_PREFIX): route
-        for route in known
-        if isinstance(route, Route) and isinstance(route.endpoint, _Endpoint)
-    }
+    plain = [route for route in known if isinstance(route, Route)]
+    ours = {route.path.removeprefix(_PREFIX): route for route in plain if isinstance(route.endpoint, _Endpoint)}
 
     def find(scope: Scope) -> ASGIApp | None:
         if scope["method"] != "POST":
