@@ -11,9 +11,6 @@ BINS_A_BIT = 32
 MOST_BITS = 64
 BINS = BINS_A_BIT * MOST_BITS
 
-GROWN = float(np.log2(9 / 8))
-"""Bits that a growth by an eighth adds to what stays as rare."""
-
 PRIOR = 32.0
 """Observations that the prior weighs: a context knows nothing of itself at first."""
 
@@ -27,7 +24,8 @@ class Calibration:
     where r is the surprise in bits, F(r) the share of the N observations known that surprise less than r (to 1/32 bit),
     and m = 32 the weight of the prior: an event of r bits happens once in 2^r times. F is a function of the counts
     alone, not of the order in which they came. It is made anew each time the context has grown by an eighth; until then
-    what is as rare as ever surprises up to d = log2(9/8) bits more, which must not lift it above its like.
+    what does not come again surprises d = log2(n / N) bits more, n being the observations known now, which must not
+    lift it above its like.
 
     below: (BINS,) float64, the share that lies in lower bins. weight: N.
     """
@@ -42,10 +40,14 @@ class Calibration:
         total = float(mass.sum())
         return cls((np.cumsum(mass) - mass) / total if total > 0 else np.zeros(BINS), total)
 
-    def score(self, raw: np.ndarray) -> np.ndarray:
-        """Return the score of surprises: (n,) float64 bits -> (n,) float64 in [0, 1]."""
-        known = self.weight * self.below[_bins(np.maximum(raw - GROWN, 0.0))]
-        score: np.ndarray = (known + PRIOR * -np.expm1(raw * -np.log(2))) / (self.weight + PRIOR)
+    def score(self, raw: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Return the score of surprises, (n,) float64 bits; known: (n,) float64, how many observations count by then.
+
+        Returns (n,) float64 in [0, 1].
+        """
+        grown = np.log2(np.maximum(known / max(self.weight, 1.0), 1.0))
+        below = self.weight * self.below[_bins(np.maximum(raw - grown, 0.0))]
+        score: np.ndarray = (below + PRIOR * -np.expm1(raw * -np.log(2))) / (self.weight + PRIOR)
         return score
 
 

@@ -58,8 +58,8 @@ def scored(
     return Scores(
         columns=columns,
         sequence=sequence,
-        score=by[0].score(raw),
-        total_score=by[1].score(total),
+        score=by[0].score(raw, judged.sums[:, OF_ALL]),
+        total_score=by[1].score(total, judged.sums[:, OF_ALL]),
         probability=probability,
         uniqueness=1.0 - seen_log**2,
         info_content=-np.log(probability) / np.log(2) + 0.0,
