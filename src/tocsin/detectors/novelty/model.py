@@ -176,9 +176,10 @@ class NoveltyModel(StreamDetector):
         return Scores.joined([self._read(tables, [each.slice(at, READ_AT_ONCE) for each in given]) for at in starts])
 
     def _read(self, tables: Tables, part: list[pa.Array]) -> Scores:
+        patterns = self._patterns()  # before the values are looked up: it may be about one that was never seen
         values = self._values.find(self._binning.apply(part))
         sequence = np.full(len(values), self.observed, np.int64)
-        left = left_over(self._patterns(), values)
+        left = left_over(patterns, values)
         return scored(part, tables.judge(values), left, self._reading(), sequence, self.options.warm_up)
 
     def _learn(self, part: list[pa.Array], values: np.ndarray) -> Scores:
