@@ -42,29 +42,39 @@ def block(number: int):
 def observe(folder: Path, count: int) -> None:
     from tocsin.jobs.contexts import Contexts
 
-    contexts, taken = Contexts.open(folder), 0.0
+    contexts, taken, longest = Contexts.open(folder), 0.0, 0.0
     for number in range(count // BLOCK):
         columns = block(number)
         start = time.perf_counter()
         for at in range(0, BLOCK, REQUEST):
+            begun = time.perf_counter()
             contexts.observe("bench", [column.slice(at, REQUEST) for column in columns])
             contexts.commit()
+            longest = max(longest, time.perf_counter() - begun)
         taken += time.perf_counter() - start
     status = contexts.status("bench")
     told = {"observations": status.observed, "entries": status.entries, "memory_mb": round(status.nbytes / 1e6)}
-    print(json.dumps({**told, "million_observations_s": round(count / taken / 1e6, 3)}), flush=True)
+    speed = {"million_observations_s": round(count / taken / 1e6, 3), "longest_request_ms": round(1e3 * longest)}
+    print(json.dumps({**told, **speed}), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start(folder: Path) -> None:
     begun = time.perf_counter()
+    import pyarrow as pa
+
     from tocsin.jobs.contexts import Contexts
 
     imported = time.perf_counter()
     contexts = Contexts.open(folder)
     opened = time.perf_counter()
-    contexts.read("bench", [column.slice(0, 1) for column in block(0)[:5]])
-    seconds = {"open_s": round(opened - imported, 2), "start_s": round(opened - begun, 2)}
+    contexts.read("bench", [pa.array([f"value-{number}"]) for number in range(5)])
+    answered, cpu = time.perf_counter(), time.process_time()
+    seconds = {
+        "open_s": round(opened - imported, 2),
+        "start_s": round(answered - begun, 2),
+        "start_cpu_s": round(cpu, 2),
+    }
     print(json.dumps({"found": contexts.model("bench").observed, **seconds}), flush=True)
 
 

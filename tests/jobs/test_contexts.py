@@ -295,6 +295,12 @@ def test_a_closed_folder_is_free_again(folder: Path):
         contexts.close()
 
 
+def test_closing_twice_is_closing_once(folder: Path):
+    contexts = Contexts.open(folder)
+    contexts.close()
+    contexts.close()
+
+
 def test_an_unknown_durability_is_refused(folder: Path):
     with pytest.raises(SettingsError, match="full, fast"):
         Contexts.open(folder, durability="none")
@@ -402,6 +408,25 @@ def test_a_journal_that_is_missing_is_named(folder: Path):
     path_of(folder, 2).unlink()
     with pytest.raises(StoreError, match=r"journal-00000002.log is missing"):
         Contexts.open(folder)
+
+
+def test_contexts_without_their_manifest_are_not_thrown_away(folder: Path):
+    contexts = Contexts.open(folder)
+    contexts.observe("a", rows(0, 10))
+    contexts.close()
+    (folder / MANIFEST).unlink()
+    with pytest.raises(StoreError, match=r"manifest.json is missing"):
+        Contexts.open(folder)
+    path_of(folder, 2).unlink()
+    with pytest.raises(StoreError, match=r"manifest.json is missing"):
+        Contexts.open(folder)
+    assert (folder / "context-1-1.model").exists()
+
+
+def test_what_is_no_context_is_not_imported(contexts: Contexts):
+    with pytest.raises(InputError, match="cannot be imported"):
+        contexts.import_("a", b"nothing of the kind")
+    assert contexts.names() == []
 
 
 def test_damage_in_the_journal_is_named_and_can_be_salvaged(folder: Path, tmp_path: Path, clock: FakeClock):

@@ -91,6 +91,8 @@ class Archive:
 
     def close(self) -> None:
         """Write a checkpoint of what changed, and let the folder go. Raises StoreError when the journal failed."""
+        if not self._owner.is_held:
+            return
         try:
             self._collect()
             if self._load.frames:
@@ -103,16 +105,16 @@ class Archive:
     def _begin(self, durable: bool) -> Journal:
         begun = read_manifest(self._folder)
         self._manifest = manifest = begun or Manifest()
-        sweep(self._folder, manifest)
+        segments = segments_of(self._folder, manifest.first_segment, begun=begun is not None)
         self.table.next_number = manifest.next_context
         for document in manifest.contexts:
             self.table.add(self._restored(document))
         for answer in read_answers(self._folder, manifest.retries):
             self.retries.keep(answer)
-        segments = segments_of(self._folder, manifest.first_segment, begun=begun is not None)
         replay = Replay(self.table, self.retries, self._clock)
         replay.run(segments)
         self._load = replay.load
+        sweep(self._folder, manifest)
         level = logging.INFO if self._load.observations else logging.DEBUG  # of one that was closed there is no news
         log.log(level, "opened %s: %d contexts, %d observations replayed", *self._told())
         number = manifest.first_segment

@@ -18,7 +18,7 @@ from tocsin.detectors.novelty.options import Options
 from tocsin.detectors.novelty.pattern import Part
 from tocsin.detectors.novelty.portable import dump, load
 from tocsin.detectors.novelty.scores import Scores
-from tocsin.errors import ConflictError, InputError, NotFoundError, SettingsError
+from tocsin.errors import ConflictError, InputError, ModelError, NotFoundError, SettingsError
 from tocsin.jobs.archive import Archive
 from tocsin.jobs.columns import as_texts, encode, payload
 from tocsin.jobs.context import Context, ContextStatus, Rate, check_name
@@ -198,7 +198,11 @@ class Contexts:
 
         Raises InputError when the file is none, ConflictError when there is such a context, StoreError.
         """
-        model = load(data)
+        check_name(name)
+        try:
+            model = load(data)
+        except ModelError as error:
+            raise InputError(f"this cannot be imported: {error}") from error
         if name not in self._table.names:
             context = self._new(name, model.options)
             context.model = model

@@ -19,6 +19,7 @@ from tocsin.detectors.novelty.model import NoveltyModel
 from tocsin.errors import ModelError, StoreError
 from tocsin.jobs.journal import sync_folder
 from tocsin.jobs.retries import Answer, pack, unpack
+from tocsin.jobs.segment import path_of
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     """Return the last checkpoint's manifest, None when there is none. Raises StoreError."""
     path = folder / MANIFEST
     if not path.exists():
+        if any(folder.glob("context-*.model")) and not path_of(folder, 1).exists():
+            raise StoreError(f"{path} is missing, and there are contexts in the folder; {_RESTORE}")
         return None
     try:
         document = json.loads(_read(path))
@@ -155,7 +158,7 @@ def _write_answers(folder: Path, number: int, answers: tuple[Answer, ...]) -> Do
 def _put(path: Path, data: bytes) -> Document:
     temporary = path.with_suffix(".tmp")
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

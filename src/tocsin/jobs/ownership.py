@@ -32,8 +32,13 @@ class Ownership:
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it was not released yet."""
+        return self._fd >= 0
+
     def release(self) -> None:
         """Let the folder go."""
-        if self._fd >= 0:
+        if self.is_held:
             os.close(self._fd)
             self._fd = -1

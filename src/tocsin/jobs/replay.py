@@ -1,13 +1,14 @@
 """A start: what the last checkpoint has, and what the journal says came after it, done again in the same order."""
 
 import logging
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tocsin.clock import Clock
 from tocsin.detectors.novelty.model import NoveltyModel
-from tocsin.errors import InputError, ModelError, StoreError
+from tocsin.errors import StoreError, TocsinError
 from tocsin.jobs.columns import Gathered
 from tocsin.jobs.context import Context, Rate, Table
 from tocsin.jobs.operations import apply, decode
@@ -86,14 +87,14 @@ class Replay:
                 self._gather(frame)
             else:
                 raise ValueError(f"a frame of kind {frame.kind}; a newer tocsin wrote it")
-        except (ValueError, KeyError, TypeError, InputError, ModelError) as error:
+        except (ValueError, KeyError, TypeError, struct.error, TocsinError) as error:
             raise segment.damaged(frame.at, str(error)) from error
 
     def _settle(self, segment: Recorded) -> None:
         try:
             for number in list(self._gathered):
                 self._learn(number)
-        except (ValueError, KeyError, InputError, ModelError) as error:
+        except (ValueError, KeyError, TocsinError) as error:
             raise segment.damaged(segment.end, str(error)) from error
 
     def _gather(self, frame: Frame) -> None:
