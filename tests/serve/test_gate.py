@@ -278,6 +278,14 @@ def test_who_asks_too_often_is_told_when_to_come_back(gated):
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 3
 
 
+@pytest.mark.parametrize(("proxies", "expected"), [([], 429), (["127.0.0.1"], 401)])
+def test_only_a_trusted_proxy_says_who_is_behind_it(start_service, proxies, expected):
+    service = start_service(auth="keys", trusted_proxies=proxies, wait=False)
+    for number in range(80):
+        answer = service.client.get("/metrics", headers={"X-Forwarded-For": f"192.0.2.{number}"})
+    assert answer.status_code == expected
+
+
 def test_what_is_too_much_at_once_is_refused(gated):
     client = gated(max_running=1)
 

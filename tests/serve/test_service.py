@@ -127,6 +127,16 @@ def test_metrics_count_what_was_answered(service):
     assert 'tocsin_request_seconds_bucket{le="+Inf",path="/api/v1/admin/liveness"}' in text
 
 
+def test_metrics_tell_what_contexts_hold(service):
+    assert "tocsin_contexts 0.0" in service.client.get("/metrics").text
+    for name in ("a", "b"):
+        service.client.post(f"/api/v1/novelty/{name}/observe", json=["tcp", "443"])
+    text = service.client.get("/metrics").text
+    assert "tocsin_contexts 2.0" in text
+    assert "tocsin_context_observed 2.0" in text
+    assert "tocsin_context_bytes " in text
+
+
 def test_a_stop_that_was_asked_for_ends_it(service):
     assert service.client.post("/api/v1/admin/shutdown").status_code == 202
     assert service.stopped.wait(5)

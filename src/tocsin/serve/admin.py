@@ -73,11 +73,25 @@ def metrics_routes(parts: Parts) -> APIRouter:
     router = APIRouter(tags=["admin"])
 
     @router.get("/metrics", summary="Prometheus metrics", dependencies=[needs("read")], response_class=Response)
-    def metrics() -> Response:
-        """Return the metrics of the process, the service, the jobs, the ledger and the store."""
-        return Response(parts.metrics.text(), media_type=METRICS_TYPE)
+    async def metrics() -> Response:
+        """Return the metrics of the process, the service, the contexts, the jobs, the ledger and the store."""
+        parts.metrics.contexts.totals = _totals(parts)
+        return Response(await asyncio.to_thread(parts.metrics.text), media_type=METRICS_TYPE)
 
     return router
+
+
+def _totals(parts: Parts) -> dict[str, int]:
+    """Return what all contexts hold together; nothing while they are being read back."""
+    if parts.opened is None:
+        return {}
+    found = [parts.opened.status(name) for name in parts.opened.names()]
+    return {
+        "tocsin_contexts": len(found),
+        "tocsin_context_observed": sum(each.observed for each in found),
+        "tocsin_context_entries": sum(each.entries for each in found),
+        "tocsin_context_bytes": sum(each.nbytes for each in found),
+    }
 
 
 async def _missing(parts: Parts) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Prometheus metrics of daemon and service: what it counted itself, and what the store and the ledger say at each scrape."""
+"""Prometheus metrics of daemon and service: what they counted themselves, what store and ledger say at each scrape."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -48,6 +48,8 @@ class Metrics:
         )
         self.requests = RequestMetrics()
         self.registry.register(self.requests)
+        self.contexts = ContextMetrics()
+        self.registry.register(self.contexts)
         self.registry.register(_State(store, ledger, domain, clock))
 
     def observe(self, job: str, outcome: str, seconds: float, done: Done | None) -> None:
@@ -100,6 +102,25 @@ class RequestMetrics:
             bounds = [*map(str, ANSWER_SECONDS), "+Inf"]
             times.add_metric([route], list(zip(bounds, accumulate(within), strict=True)), self._sums[route])
         yield times
+
+
+class ContextMetrics:
+    """What the contexts of the service hold, all together: there may be thousands of them."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int] = {}
+        """How many contexts, and the sums of what they observed and hold; as of the last scrape."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the totals, where there are contexts to tell of."""
+        for name, help in (
+            ("tocsin_contexts", "Contexts of the service."),
+            ("tocsin_context_observed", "Observations that they learned."),
+            ("tocsin_context_entries", "Table entries that they hold."),
+            ("tocsin_context_bytes", "Bytes that they hold."),
+        ):
+            if name in self.totals:
+                yield GaugeMetricFamily(name, help, value=self.totals[name])
 
 
 class SummaryMetrics:

@@ -5,6 +5,7 @@
 `field` and `remedy` are there when they say something. A validation error with several faults lists them in `errors`.
 """
 
+import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,9 @@ STATUSES: tuple[tuple[type[TocsinError], int], ...] = (
     (SettingsError, 422),
 )
 """What an error of tocsin is to a client; all others are 503: store, ledger or another part cannot be used."""
+
+MOST_FAULTS = 20
+"""A body may have a million faults; so many are told."""
 
 log = logging.getLogger("tocsin.serve")
 
@@ -71,7 +75,7 @@ class Problem(HTTPException):
 
     def response(self) -> Response:
         """Return the answer."""
-        return Response(orjson.dumps(self.to_dict(), default=str), self.status_code, self.headers, MEDIA_TYPE)
+        return Response(_written(self.to_dict()), self.status_code, self.headers, MEDIA_TYPE)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -112,6 +116,14 @@ def _methods(app: FastAPI, path: str) -> list[str]:
     return sorted(method.upper() for method in app.openapi()["paths"].get(path, {}))
 
 
+def _written(document: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document, default=str)
+    except TypeError:
+        # A text of the request that is no Unicode, half of a surrogate pair, is told as the escape it came as.
+        return json.dumps(document, default=str).encode()
+
+
 def _of_tocsin(error: TocsinError) -> Problem:
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 503)
     if isinstance(error, LedgerError) and str(error).startswith("there is no"):
@@ -132,7 +144,7 @@ def _of_http(error: HTTPException) -> Problem:
 
 
 def _of_validation(errors: Sequence[Any]) -> Problem:
-    faults = [_fault(each) for each in errors]
+    faults = [_fault(each) for each in errors[:MOST_FAULTS]]
     more = {"errors": faults} if len(faults) > 1 else {}
     first = faults[0]
     remedy = first.get("remedy", "")
