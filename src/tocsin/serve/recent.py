@@ -21,10 +21,13 @@ LEAST = 0.9
 MOST = 500
 """Observations kept of one context: the newest."""
 
-MOST_CONTEXTS = 200
-"""Contexts of which observations are kept: those that had one last."""
+MOST_BYTES = 64 << 20
+"""Bytes kept of all contexts; beyond, those of the context go that had none for longest."""
 
-MOST_BYTES = 16_384
+OVERHEAD_BYTES = 150
+"""Of one that is kept, besides its text."""
+
+LONGEST_BYTES = 16_384
 """An observation whose result is longer is not kept."""
 
 
@@ -45,6 +48,7 @@ class Recent:
     clock: Clock
     _kept: dict[str, deque[_Kept]] = field(default_factory=dict)
     _count: int = 0
+    _bytes: int = 0
 
     def add(self, context: str, scores: Scores, rows: Sequence[Row] | None = None) -> None:
         """Keep what is novel among scores. rows: the scores as rows, where they are made anyway."""
@@ -52,23 +56,24 @@ class Recent:
         if not len(places):
             return
         novel = picked(scores, places) if rows is None else [rows[place] for place in places.tolist()]
-        kept = self._kept.pop(context, None) or deque(maxlen=MOST)
+        kept = self._kept.pop(context, None) or deque()
         self._kept[context] = kept  # last in the order
         now = self.clock.now()
         for row in novel:
             self._count += 1
             text = orjson.dumps(row)
-            if len(text) <= MOST_BYTES:
+            if len(text) <= LONGEST_BYTES:
                 kept.append(_Kept(self._count, now, row["score"], text))
-        if len(self._kept) > MOST_CONTEXTS:
-            del self._kept[next(iter(self._kept))]
+                self._bytes += len(text) + OVERHEAD_BYTES
+            if len(kept) > MOST:
+                self._bytes -= len(kept.popleft().text) + OVERHEAD_BYTES
+        while self._bytes > MOST_BYTES:
+            self.forget(next(iter(self._kept)))
 
     def forget(self, context: str | None = None) -> None:
         """Let go of a context's observations, or of all."""
-        if context is None:
-            self._kept.clear()
-        else:
-            self._kept.pop(context, None)
+        for name in [*self._kept] if context is None else [context]:
+            self._bytes -= sum(len(each.text) + OVERHEAD_BYTES for each in self._kept.pop(name, ()))
 
     def newest(
         self, context: str | None = None, *, least: float = LEAST, most: int = 50, since: datetime | None = None
