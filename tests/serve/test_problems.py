@@ -66,7 +66,7 @@ def told(client, status: int = 422, **request):
         (
             {"content": b'{"name": "x", "\\ud800": 1}', "headers": {"Content-Type": "application/json"}},
             "body",
-            "no JSON",
+            "unicode",
         ),
     ],
     ids=lambda value: repr(value)[:40],
