@@ -71,59 +71,65 @@ class Batch:
 
     columns: list[pa.Array]
     times_us: np.ndarray
-    keys: list[tuple[int, int, bytes, memoryview]]
+    keys: list[tuple[int, int, bytes, bytes]]
 
 
 class Gathered:
     """Payloads of one context, in order and of as many columns, to be read back as one batch.
 
     Rows that came one by one are put together without a look at each: texts that lie row by row are one array, of
-    which every L-th is a column.
+    which every L-th is a column. Kept as bytes in lists, which the garbage collector does not walk.
     """
 
     def __init__(self) -> None:
         self.rows = self.nbytes = self.columns = 0
-        self._parts: list[tuple[int, bool, memoryview, memoryview]] = []
-        self._keys: list[tuple[int, int, bytes, memoryview]] = []
+        self._rows: list[int] = []
+        self._times: list[bytes] = []
+        self._contents: list[bytes] = []
+        self._keys: list[tuple[int, int, bytes, bytes]] = []
 
     def fits(self, payload: memoryview) -> bool:
         """Tell whether a payload has as many columns as those that are here."""
-        return not self._parts or _HEAD.unpack_from(payload)[2] == self.columns
+        return not self._rows or _HEAD.unpack_from(payload)[2] == self.columns
 
     def add(self, payload: memoryview, has_times: bool) -> None:
-        """Take a payload. Raises ValueError when it is none."""
+        """Take a payload. Raises struct.error when it is none."""
         _, rows, self.columns, key_bytes = _HEAD.unpack_from(payload)
         start = _HEAD.size + key_bytes
-        content = payload[start + (8 * rows if has_times else 0) :]
-        times = payload[start : start + 8 * rows] if has_times else payload[:8]
+        end = start + 8 * rows if has_times else start
+        content = bytes(payload[end:])
         if key_bytes:
             self._keys.append((self.rows, rows, bytes(payload[_HEAD.size : start]), content))
-        self._parts.append((rows, has_times, times, content))
+        self._rows.append(rows)
+        self._times.append(bytes(payload[start:end] if has_times else payload[:8]))
+        self._contents.append(content)
         self.rows += rows
         self.nbytes += len(payload)
 
     def batch(self) -> Batch:
         """Return all that was taken."""
-        runs = list(_runs(self._parts))
-        columns = [_read(self._parts[begin:end], self.columns) for begin, end in runs]
-        joined = [pa.concat_arrays(each) for each in zip(*columns, strict=True)]
-        return Batch(joined, _times(self._parts), self._keys)
+        parts = [_read(self._contents[begin:end], self._rows[begin], self.columns) for begin, end in self._runs()]
+        joined = [pa.concat_arrays(each) for each in zip(*parts, strict=True)]
+        return Batch(joined, self._all_times(), self._keys)
+
+    def _runs(self) -> list[tuple[int, int]]:
+        """Return where parts of one row each follow one another, and every other part alone."""
+        alone = np.array(self._rows) != 1
+        starts = np.flatnonzero(alone[1:] | alone[:-1]) + 1
+        return list(pairwise([0, *starts.tolist(), len(alone)]))
+
+    def _all_times(self) -> np.ndarray:
+        times, rows = np.frombuffer(b"".join(self._times), np.int64), np.array(self._rows)
+        each = np.array([len(part) for part in self._times]) // 8
+        # One time for all rows of a part is said as often as it has rows.
+        return times if (each == rows).all() else np.repeat(times, np.repeat(np.where(each == rows, 1, rows), each))
 
 
-def _runs(parts: list[tuple[int, bool, memoryview, memoryview]]) -> list[tuple[int, int]]:
-    """Return where parts of one row each follow one another, and every other part alone."""
-    starts = [0]
-    starts += [at for at in range(1, len(parts)) if parts[at][0] != 1 or parts[at - 1][0] != 1]
-    return list(pairwise([*starts, len(parts)]))
-
-
-def _read(parts: list[tuple[int, bool, memoryview, memoryview]], columns: int) -> list[pa.Array]:
-    rows = parts[0][0]
+def _read(contents: list[bytes], rows: int, columns: int) -> list[pa.Array]:
     head = 4 * columns * rows
-    contents = [part[3] for part in parts]
     lengths = np.frombuffer(b"".join([each[:head] for each in contents]), np.int32)
     texts = pa.py_buffer(b"".join([each[head:] for each in contents]))
-    if len(parts) > 1:
+    if len(contents) > 1:
         every = _strings(lengths, texts)
         return [every.take(pa.array(np.arange(index, len(lengths), columns))) for index in range(columns)]
     ends = np.concatenate(([0], np.cumsum(lengths.reshape(columns, rows).sum(1))))
@@ -135,11 +141,3 @@ def _strings(lengths: np.ndarray, texts: pa.Buffer) -> pa.Array:
     offsets = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), texts)
-
-
-def _times(parts: list[tuple[int, bool, memoryview, memoryview]]) -> np.ndarray:
-    rows = np.array([part[0] for part in parts])
-    if not any(part[1] for part in parts):
-        return np.repeat(np.frombuffer(b"".join([part[2] for part in parts]), np.int64), rows)
-    each = [np.frombuffer(times, np.int64) for _, _, times, _ in parts]
-    return np.concatenate([np.broadcast_to(times, count) for times, count in zip(each, rows, strict=True)])
