@@ -8,7 +8,7 @@ from tocsin.detectors.summary.definition import Summary
 from tocsin.detectors.summary.findings import candidate
 from tocsin.detectors.summary.messages import Crossing
 from tocsin.jobs.recent import Recent
-from tocsin.records.finding import Candidate, Finding, finding_id
+from tocsin.records.finding import SEVERITIES, Candidate, Finding, finding_id
 from tocsin.verdict.severity import Cutoffs
 from tocsin.verdict.verdict import Verdict
 
@@ -18,7 +18,8 @@ REMEMBERED = 100_000
 
 @dataclass
 class Alarm:
-    """Takes crossings. show: is given each finding as it is now, once more when it passes a further level.
+    """Takes crossings and what is novel. show: is given each finding as it is now, once more when it passes a further
+    level, or, where nobody set levels, when it is graver.
 
     told: is called when findings may wait for delivery. recent: is given the records, to show those behind what only
     the end of a window tells. new, below, suppressed, over_budget: what became of the candidates.
@@ -53,18 +54,19 @@ class Alarm:
 
     def _judge(self, proposed: list[Candidate]) -> None:
         judged = self.verdict.judge(proposed, deliver=False)
+        explicit = proposed[0].explicit
         for finding in judged.findings:
-            self._show(finding)
+            self._show(finding, finding.score if explicit else SEVERITIES.index(finding.severity))
         self.new += judged.new
         self.below += judged.below
         self.suppressed += judged.suppressed
         self.over_budget += judged.over_budget
 
-    def _show(self, finding: Finding) -> None:
+    def _show(self, finding: Finding, rank: float) -> None:
         """Show a finding that was not shown before, or has risen since."""
-        if finding.score <= self._shown.get(finding.id, -1.0):
+        if rank <= self._shown.get(finding.id, -1.0):
             return
-        self._shown[finding.id] = finding.score
+        self._shown[finding.id] = rank
         if len(self._shown) > REMEMBERED:
             del self._shown[next(iter(self._shown))]
         self.show(finding)
