@@ -1,6 +1,7 @@
 """Settings of the service: where it listens, who may use it, and how much."""
 
 import ipaddress
+import re
 from typing import Literal, Self, get_args
 
 from pydantic import field_validator, model_validator
@@ -10,6 +11,8 @@ from tocsin.settings_section import Section, setting
 Scope = Literal["read", "score", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What a caller of the service may do; each implies those before it."""
+
+SECURE = re.compile(r"https://.|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/|$)")
 
 
 class OidcSettings(Section):
@@ -28,7 +31,7 @@ class OidcSettings(Section):
     @field_validator("issuer")
     @classmethod
     def _secure(cls, issuer: str) -> str:
-        if issuer and not issuer.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")):
+        if issuer and not SECURE.match(issuer):
             raise ValueError(f"must begin with https:// (got {issuer!r})")
         return issuer
 
