@@ -76,7 +76,8 @@ class Oracle:
             if parent[0] == "chain":
                 bits.append(math.log2(above / count))
             if judged is not None:
-                surprise[judged] = max(surprise[judged], -math.log2(min(mass(held, child) / above, 1.0)))
+                damped = 3 * math.log2(above / min(mass(held, child), above))
+                surprise[judged] = max(surprise[judged], min(math.log2(above / count), damped))
         return {"bits": bits, "surprise": surprise, "seen": self.seen(row), "total": self.total}
 
 
@@ -112,7 +113,7 @@ def check(judged, said: list[dict]) -> None:
     surprise = np.array([each["surprise"] for each in said])
     summed = surprise.sum(axis=1)
     np.testing.assert_allclose(judged.bits, [each["bits"] for each in said], atol=1e-9)
-    np.testing.assert_allclose(judged.sums[:, 0], surprise.max(axis=1), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(judged.sums[:, 0], np.log2(1 + (2**surprise - 1).sum(axis=1)), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(judged.sums[:, 1], summed, rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(judged.sums[:, 2], [each["seen"] for each in said])
     np.testing.assert_array_equal(judged.sums[:, 3], [each["total"] for each in said])

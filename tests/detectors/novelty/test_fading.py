@@ -214,7 +214,8 @@ def test_folding_keeps_scores_calibrated(order, most):
     sizes = (3, 40, 50_000)
     model.observe(heavy(1, 60_000, sizes))
     said = model.observe(heavy(2, 60_000, sizes))
-    assert 0.002 < (said.score >= 0.99).mean() < 0.03
+    assert 0.05 < (said.score >= 0.9).mean() < 0.13
+    assert (said.score >= 0.99).mean() < 0.03
 
 
 @pytest.mark.parametrize("options", [{"window": 20_000}, {"window": 20_000, "order": "auto"}], ids=str)
