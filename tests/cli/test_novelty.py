@@ -266,6 +266,20 @@ def test_a_folder_that_another_process_has_is_refused(place):
         other.communicate(timeout=30)
 
 
+def test_what_was_printed_is_kept_when_it_is_killed(place):
+    command = [sys.executable, "-m", "tocsin", "novelty", "observe", "-", *FIELDS, "-x", "l", "--json"]
+    killed = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        killed.stdin.write(Path("t.ndjson").read_bytes())
+        killed.stdin.flush()
+        for _ in range(2001):
+            assert killed.stdout.readline()
+    finally:
+        killed.kill()
+        killed.communicate(timeout=30)
+    assert json.loads(run("list", "--json").stdout)[0]["observed"] == 2001
+
+
 def test_fields_are_separated_by_commas_outside_brackets_and_quotes():
     assert split_fields(["a, b,f(c, 'd)')", '"e,f"'], ["g(1, 2)"]) == ("a", "b", "f(c, 'd)')", '"e,f"', "g(1, 2)")
     with pytest.raises(SettingsError):
