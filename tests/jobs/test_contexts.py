@@ -116,6 +116,7 @@ def test_of_a_refused_request_nothing_is_learned(contexts: Contexts, folder: Pat
         lambda: contexts.feedback("a", ["tcp", None, None], strength=2),
         lambda: contexts.undo("a", "nothing"),
         lambda: contexts.merge("a", _learned(2)),
+        lambda: contexts.merge("a", contexts.model("a")),
         lambda: contexts.observe("new", []),
     ):
         with pytest.raises(InputError):
@@ -408,6 +409,22 @@ def test_a_journal_that_is_missing_is_named(folder: Path):
     path_of(folder, 2).unlink()
     with pytest.raises(StoreError, match=r"journal-00000002.log is missing"):
         Contexts.open(folder)
+
+
+def test_a_hole_between_two_journals_is_damage(contexts: Contexts, folder: Path, tmp_path: Path, clock: FakeClock):
+    contexts.observe("a", rows(0, 10))
+    again = killed(contexts, folder, tmp_path, clock)
+    again.observe("a", rows(10, 20))
+    again.commit()
+    copy = tmp_path / "copy"
+    shutil.copytree(next(tmp_path.glob("killed-*")), copy)
+    again.close()
+    path = path_of(copy, 1)
+    whole = path.read_bytes()
+    # What the disk confirmed of it was not noted, and its end is gone.
+    path.write_bytes(whole[:32] + bytes(32) + whole[HEAD_BYTES:-5])
+    with pytest.raises(StoreError, match=r"journal-00000001.log is damaged at byte 64: journal-00000002.log goes on"):
+        Contexts.open(copy, clock=clock)
 
 
 def test_contexts_without_their_manifest_are_not_thrown_away(folder: Path):

@@ -191,6 +191,8 @@ class Contexts:
 
     def merge(self, name: str, other: NoveltyModel) -> None:
         """Add to a context what another model learned. Raises NotFoundError, InputError, StoreError."""
+        if other is self.model(name):
+            raise InputError(f"{name!r} cannot be merged with itself")
         self._change(name, {"do": "merge"}, dump(other), other)
 
     def import_(self, name: str, data: bytes, *, replace: bool = False) -> None:
