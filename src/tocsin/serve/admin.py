@@ -62,6 +62,8 @@ def routes(parts: Parts) -> APIRouter:
         names = list(contexts.names())
         log.warning("every context is reset, as %s asked: %d", who(request).name, len(names))
         contexts.reset_all()
+        if parts.novelty is not None:
+            parts.novelty.recent.forget()
         await asyncio.to_thread(contexts.commit)
         return {"status": "reset", "contexts": len(names)}
 
