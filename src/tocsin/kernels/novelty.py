@@ -29,7 +29,8 @@ def _typical() -> np.ndarray:
     """Return the count that stands for each class, in quarters: the middle on a logarithmic scale, 1 for the first."""
     low = np.array([2.0**k if k < _FINE else 2.0 ** (2 * k - _FINE) for k in range(CLASSES + 1)])
     middle = np.sqrt(low[:-1] * (low[1:] - 1))
-    return np.round(4 * np.maximum(middle, 1.0)).astype(np.int64)
+    quarters: np.ndarray = np.round(4 * np.maximum(middle, 1.0)).astype(np.int64)
+    return quarters
 
 
 _LN_2 = math.log(2.0)
