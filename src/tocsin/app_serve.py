@@ -59,10 +59,10 @@ def serving(
     Raises SettingsError when the address cannot be had or is not safe, and what kept the contexts from being read.
     """
     check_safe(settings)
-    bound = listen(settings.host, settings.port)
     parts = service_parts(app, settings, metrics)
-    running = Serving(make_service(parts), bound, settings)
     parts.stop = stop.set
+    service = make_service(parts)
+    running = Serving(service, listen(settings.host, settings.port), settings, ended=stop.set)
     running.start()
     threading.Thread(target=_end_on, args=(stop, running), name="service-stop", daemon=True).start()
     _tell(app, settings, running.url)

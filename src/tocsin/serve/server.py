@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
@@ -43,9 +44,14 @@ def url_of(bound: socket.socket) -> str:
 
 
 class Serving:
-    """An application that is being served; `stop` ends it, `join` waits until it has ended."""
+    """An application that is being served; `stop` ends it, `join` waits until it has ended.
 
-    def __init__(self, app: FastAPI, bound: socket.socket, settings: ServeSettings) -> None:
+    ended: called when it has, also where nobody asked for it.
+    """
+
+    def __init__(
+        self, app: FastAPI, bound: socket.socket, settings: ServeSettings, ended: Callable[[], None] = lambda: None
+    ) -> None:
         config = uvicorn.Config(
             app,
             http=Protocol,
@@ -64,6 +70,7 @@ class Serving:
         self.url = url_of(bound)
         self._server = uvicorn.Server(config)
         self._bound = bound
+        self._ended = ended
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
@@ -81,7 +88,7 @@ class Serving:
         if self._thread.is_alive():
             return False
         if self._error is not None:
-            raise TocsinError(f"the service ended: {self._error}") from self._error
+            raise TocsinError("the service could not be started, or broke off; its log says why") from self._error
         return True
 
     def _run(self) -> None:
@@ -91,3 +98,4 @@ class Serving:
             self._error = error
         finally:
             self._bound.close()
+            self._ended()
