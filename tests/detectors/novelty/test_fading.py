@@ -7,7 +7,9 @@ import pytest
 from tocsin.detectors.novelty.model import BLOCK, NoveltyModel
 from tocsin.detectors.novelty.options import Options
 from tocsin.detectors.novelty.portable import dump
+from tocsin.kernels.compiler import COMPILED
 
+slow_without_compiler = pytest.mark.skipif(not COMPILED, reason="takes minutes without the compiler")
 SECOND = 1_000_000
 
 
@@ -45,6 +47,7 @@ def test_after_a_half_life_an_observation_weighs_half(order):
     assert counts(model)["old", "x"] == pytest.approx(25, rel=1e-4)
 
 
+@slow_without_compiler
 def test_a_half_life_bounds_what_is_known():
     model = NoveltyModel(Options(half_life=800))
     model.observe(columns(np.arange(60_000)))
@@ -158,6 +161,7 @@ def test_how_rows_are_dealt_and_whether_it_was_kept_between_changes_nothing(opti
 # At most so many entries
 
 
+@slow_without_compiler
 @pytest.mark.parametrize("options", [{}, {"order": "auto"}, {"half_life": 30_000}, {"window": 30_000}], ids=str)
 def test_folding_does_not_mind_how_rows_are_dealt_or_kept(options):
     count = 5 * BLOCK + 100
@@ -176,6 +180,7 @@ def test_folding_does_not_mind_how_rows_are_dealt_or_kept(options):
     assert counts(dealt) == counts(whole)
 
 
+@slow_without_compiler
 def test_entries_stay_few_and_the_frequent_stays():
     model = NoveltyModel(Options(max_entries=20_000))
     rng = np.random.default_rng(1)
@@ -195,6 +200,7 @@ def test_entries_stay_few_and_the_frequent_stays():
     assert max(model.score(columns(["often"] * 20, range(20))).score) < 0.9
 
 
+@slow_without_compiler
 def test_newness_stays_no_news_after_folding():
     model = NoveltyModel(Options(max_entries=2000))
     count = 10 * BLOCK
@@ -208,6 +214,7 @@ def test_newness_stays_no_news_after_folding():
     assert private > 0.99
 
 
+@slow_without_compiler
 @pytest.mark.parametrize(("order", "most"), [("given", 4000), ("auto", 20_000)])
 def test_folding_keeps_scores_calibrated(order, most):
     model = NoveltyModel(Options(max_entries=most, order=order))
@@ -218,6 +225,7 @@ def test_folding_keeps_scores_calibrated(order, most):
     assert (said.score >= 0.99).mean() < 0.03
 
 
+@slow_without_compiler
 @pytest.mark.parametrize("options", [{"window": 20_000}, {"window": 20_000, "order": "auto"}], ids=str)
 def test_what_was_folded_leaves_the_window_too(options):
     model = NoveltyModel(Options(max_entries=2000, **options))
@@ -231,6 +239,7 @@ def test_what_was_folded_leaves_the_window_too(options):
 # Texts that nothing uses any more
 
 
+@slow_without_compiler
 def test_texts_of_what_has_gone_go_too():
     model = NoveltyModel(Options(window=1000))
     rng = np.random.default_rng(1)
@@ -239,6 +248,7 @@ def test_texts_of_what_has_gone_go_too():
         assert len(model.state()["hashes"]) < 130_000, number
 
 
+@slow_without_compiler
 @pytest.mark.parametrize("options", [{"window": 1000}, {"half_life": 1000}, {"max_entries": 3000}], ids=str)
 def test_letting_go_of_texts_changes_no_score(options, monkeypatch):
     rng = np.random.default_rng(1)

@@ -13,7 +13,9 @@ from tocsin.detectors.novelty.options import Options
 from tocsin.detectors.novelty.pattern import Range
 from tocsin.detectors.novelty.portable import dump, load
 from tocsin.errors import InputError
+from tocsin.kernels.compiler import COMPILED
 
+slow_without_compiler = pytest.mark.skipif(not COMPILED, reason="takes minutes without the compiler")
 SAID = ("score", "total_score", "raw", "bits", "share", "probability", "uniqueness", "most_novel")
 
 
@@ -115,6 +117,7 @@ def test_feedback_is_written_and_read():
 # Forget
 
 
+@slow_without_compiler
 def test_forgetting_leaves_a_context_that_never_saw_it():
     given, asked = heavy(1, 5000), heavy(2, 500)
     for pattern, is_kept in [
@@ -191,6 +194,7 @@ def test_merging_in_any_order_knows_what_one_knows_that_saw_all(parts, random, o
     assert split[0].observed == whole.observed
 
 
+@slow_without_compiler
 @pytest.mark.parametrize("order", ["given", "auto"])
 def test_merging_large_contexts(order):
     one, other, both = (observed(heavy(1, 20_000), order=order) for _ in range(3))

@@ -10,6 +10,9 @@ from tocsin.detectors.novelty.components import columns_of
 from tocsin.detectors.novelty.model import NoveltyModel
 from tocsin.detectors.novelty.options import Options
 from tocsin.detectors.novelty.rows import as_rows
+from tocsin.kernels.compiler import COMPILED
+
+slow_without_compiler = pytest.mark.skipif(not COMPILED, reason="takes minutes without the compiler")
 
 
 def columns(*values) -> list[pa.Array]:
@@ -85,6 +88,7 @@ def test_the_certain_scores_nothing(order):
         assert not said.bits.any()
 
 
+@slow_without_compiler
 @settings(max_examples=40)
 @given(st.lists(st.integers(1, 300), min_size=2, max_size=12), st.integers(0, 200), st.randoms())
 def test_the_rarer_among_siblings_never_scores_lower(counts, elsewhere, random):
@@ -109,6 +113,7 @@ def test_the_clearly_rarer_scores_higher(order):
     assert said.score[-1] > 0.99
 
 
+@slow_without_compiler
 @pytest.mark.parametrize("order", ["given", "auto"])
 def test_newness_is_no_news_where_it_is_the_rule(order):
     count = 20_000
@@ -126,6 +131,7 @@ def test_nothing_but_new_values_is_no_news():
     assert said.score[1000:].max() < 0.6
 
 
+@slow_without_compiler
 @pytest.mark.parametrize("order", ["given", "auto"])
 def test_one_in_a_hundred_scores_from_99_on(order):
     model = observed(heavy(1, 30_000), order=order)
@@ -134,6 +140,7 @@ def test_one_in_a_hundred_scores_from_99_on(order):
     assert 0.03 < (said.score >= 0.9).mean() < 0.2
 
 
+@slow_without_compiler
 @pytest.mark.parametrize("order", ["given", "auto"])
 @pytest.mark.parametrize("sizes", [(2, 10), (40, 40), (10, 20_000), (3, 40, 900, 50_000)])
 def test_contexts_of_other_sizes_tell_as_often(order, sizes):
@@ -145,6 +152,7 @@ def test_contexts_of_other_sizes_tell_as_often(order, sizes):
     assert (score >= 0.99).mean() < 0.02
 
 
+@slow_without_compiler
 @pytest.mark.parametrize("sizes", [(2,), (2, 2), (4, 4), (3, 5, 7)])
 def test_equally_frequent_values_never_become_news(sizes):
     rng = np.random.default_rng(3)
@@ -153,6 +161,7 @@ def test_equally_frequent_values_never_become_news(sizes):
     assert shares.max() < 0.02
 
 
+@slow_without_compiler
 @settings(max_examples=10)
 @given(st.permutations(range(4)))
 def test_auto_does_not_mind_the_order_of_the_columns(order):
