@@ -215,6 +215,15 @@ def test_a_request_sent_again_counts_once(service):
     assert observed(service) == 21
 
 
+def test_a_key_that_is_too_long_is_refused_whatever_is_sent(service):
+    for body in ([], FLOWS):
+        problem = told(service.client.post(MANY, json=body, headers={"Idempotency-Key": "k" * 101}), 422)
+        assert problem["field"] == "header.Idempotency-Key"
+    longest = {"Idempotency-Key": "\xe4".encode("latin-1") * 100}
+    stream = service.client.post(f"{MANY}?partial=1", content=lines(FLOWS), headers=LINES | longest)
+    assert b"error" not in stream.content
+
+
 def test_streamed_lines_sent_again_count_once(service):
     options = {"content": lines(FLOWS * 200), "headers": LINES | {"Idempotency-Key": "k"}}
     first = service.client.post(f"{MANY}?partial=1", **options).content

@@ -115,7 +115,7 @@ def _parameters(verb: str) -> list[dict[str, Any]]:
     if "bulk" in verb:
         found.append(_query("partial", {"type": "boolean"}, "Learn the good ones, and say what is wrong with others."))
     if "observe" in verb:
-        schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        schema = {"type": "string", "maxLength": 100}
         text = "Sent again with the same body, the request counts once."
         found.append({"name": "Idempotency-Key", "in": "header", "schema": schema, "description": text})
     return found

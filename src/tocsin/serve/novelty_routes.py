@@ -5,7 +5,7 @@ The OpenAPI document describes them through novelty_openapi.py.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -51,6 +51,8 @@ LARGE_BYTES = 512 * 1024
 """A body from this size on is read, and its answer written, in a thread, so that others are answered meanwhile."""
 
 MOST_NEAREST = 20
+MOST_KEY = 100
+"""Characters of an idempotency key; the journal takes 255 bytes, and these make 214 with the number of a line."""
 MOST_EXPLAINED = 100
 """Observations of a request for which the nearest are looked for: each costs a look at all that is known."""
 
@@ -119,6 +121,18 @@ class _Endpoint:
             raise Problem(422, detail=f"{context!r} is a path of this API", field="context", remedy="choose another")
         return context
 
+    def _key(self, headers: Mapping[bytes, bytes]) -> str:
+        """Return the request's idempotency key, '' for none; reading needs none. Raises Problem."""
+        key = header(headers, b"idempotency-key") if self.learns else ""
+        if len(key) > MOST_KEY:
+            raise Problem(
+                422,
+                detail=f"an idempotency key has at most {MOST_KEY} characters, not {len(key)}",
+                field="header.Idempotency-Key",
+                remedy="send a shorter one, such as a UUID",
+            )
+        return key
+
     async def _transformation(self, query: dict[str, Any]) -> Transformation | None:
         name = query.get("transformation")
         return None if name is None else await self.novelty.transformations.get(name)
@@ -153,7 +167,7 @@ class One(_Endpoint):
         body_type(headers, JSON)
         body = await body_of(receive)
         try:
-            result = await self._result(context, body, query, header(headers, b"idempotency-key"))
+            result = await self._result(context, body, query, self._key(headers))
         except InputError as error:
             raise refusal(error, single=True) from error
         await answer(send, orjson.dumps(result))
@@ -182,7 +196,7 @@ class Many(_Endpoint):
         query = query_of(scope, _MANY)
         headers = dict(scope["headers"])
         kind = body_type(headers, *ARRAY_OR_STREAM)
-        key = header(headers, b"idempotency-key")
+        key = self._key(headers)
         transformation = await self._transformation(query)
         lengths = Lengths(partial=query.get("partial", False), known=lambda: self.novelty.length_of(context))
         nearest = query.get("nearest", 0)
