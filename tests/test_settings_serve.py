@@ -1,12 +1,13 @@
 """Settings of the service."""
 
 import pytest
+from click.testing import CliRunner
 from pydantic import ValidationError
 
-from tocsin.app_serve import check_safe
+from tocsin.cli import cli
 from tocsin.errors import SettingsError
 from tocsin.settings import load_settings
-from tocsin.settings_serve import OidcSettings, ServeSettings
+from tocsin.settings_serve import OidcSettings, ServeSettings, check_safe
 
 ISSUER = {"issuer": "https://login.example.org", "audience": "tocsin"}
 
@@ -57,3 +58,11 @@ def test_a_wrong_key_is_told_with_its_place(tmp_path):
         file.write_text(text)
         with pytest.raises(SettingsError, match=told.replace(".", r"\.")):
             load_settings(file)
+
+
+def test_validate_says_so_before_a_start_does(tmp_path):
+    file = tmp_path / "tocsin.yaml"
+    file.write_text(f"store: {tmp_path}\nserve:\n  host: 0.0.0.0\n")
+    done = CliRunner().invoke(cli, ["-c", str(file), "validate"])
+    assert done.exit_code == 2
+    assert f"{file}:3: serve.host: others can reach 0.0.0.0" in done.output

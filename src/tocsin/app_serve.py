@@ -9,27 +9,16 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tocsin.app import App
-from tocsin.errors import SettingsError
 from tocsin.serve.metrics import Metrics
-from tocsin.serve.origin import is_loopback
 from tocsin.serve.parts import Parts
 from tocsin.serve.server import Serving, listen
 from tocsin.serve.service import make_service
-from tocsin.settings_serve import ServeSettings
+from tocsin.settings_serve import ServeSettings, check_safe, is_loopback
 
 if TYPE_CHECKING:
     from tocsin.jobs.contexts import Contexts
 
 log = logging.getLogger("tocsin.serve")
-
-
-def check_safe(settings: ServeSettings) -> None:
-    """Refuse to be open to all. Raises SettingsError for an address that others reach, without authentication."""
-    if settings.auth == "none" and not is_loopback(settings.host):
-        raise SettingsError(
-            f"serve.host: others can reach {settings.host}, and serve.auth is none; set serve.auth: keys and make a "
-            "key with `tocsin keys create NAME`, or listen on 127.0.0.1"
-        )
 
 
 def service_parts(app: App, settings: ServeSettings, metrics: Metrics | None = None) -> Parts:

@@ -6,6 +6,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import field_validator, model_validator
 
+from tocsin.errors import SettingsError
 from tocsin.settings_section import Section, setting
 
 Scope = Literal["read", "score", "write", "admin"]
@@ -78,3 +79,22 @@ class ServeSettings(Section):
         if "oidc" in self.auth and not (self.oidc.issuer and self.oidc.audience):
             raise ValueError("auth: oidc needs oidc.issuer and oidc.audience")
         return self
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_safe(settings: ServeSettings) -> None:
+    """Refuse to be open to all. Raises SettingsError for an address that others reach, without authentication."""
+    if settings.auth == "none" and not is_loopback(settings.host):
+        raise SettingsError(
+            f"serve.host: others can reach {settings.host}, and serve.auth is none; set serve.auth: keys and make a "
+            "key with `tocsin keys create NAME`, or listen on 127.0.0.1"
+        )

@@ -19,6 +19,7 @@ from tocsin.records.finding import SEVERITIES
 from tocsin.settings import ENV_PREFIX, Settings, find_settings_file, origin, read_secret, variable
 from tocsin.settings_file import SettingsFile
 from tocsin.settings_keys import Key, describe, nearest
+from tocsin.settings_serve import check_safe
 
 MASK = "********"
 COLUMN_NAME = re.compile(r"[\w .:-]+")
@@ -121,7 +122,7 @@ def flatten(settings: Settings) -> Iterator[tuple[str, Any]]:
 def _flatten(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         key = prefix + name
-        if isinstance(value, dict) and key not in ("ingest.csv", "ingest.rename"):
+        if isinstance(value, dict) and key not in ("ingest.csv", "ingest.rename", "serve.oidc.scopes"):
             yield from _flatten(value, f"{key}.")
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             for index, item in enumerate(value):
@@ -155,6 +156,10 @@ def find_problems(settings: Settings, file: SettingsFile) -> Iterator[str]:
     remote = settings.store.startswith("s3://") or settings.s3.bucket
     if not remote and not _writable(Path(settings.store)):
         yield f"{origin('store', file)}: store: {settings.store} cannot be made or written"
+    try:
+        check_safe(settings.serve)
+    except SettingsError as error:
+        yield f"{origin('serve.host', file)}: {error}"
     yield from _detector_problems(settings, file)
 
 

@@ -99,8 +99,12 @@ class Oidc:
             raise unknown(f"this is no signed token: {error}", REMEDY) from error
         now = self._clock.monotonic()
         is_old = now - self._fetched_at > self._settings.refresh_s
-        if (is_old or self._named(header) is None) and now - self._tried_at >= RETRY_S:
-            await self._try_refresh()
+        if is_old or self._named(header) is None:
+            if self._fetching.locked():
+                async with self._fetching:
+                    pass  # somebody fetches them just now
+            elif now - self._tried_at >= RETRY_S:
+                await self._try_refresh()
         key = self._named(header)
         if key is None and not self._keys:
             raise Problem(

@@ -5,7 +5,6 @@ can reach the port: by a form or a fetch across sites, or, where its name was ma
 rebinding), as its own site. The browser says which: in Host, in Origin and in Sec-Fetch-Site.
 """
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 
 from tocsin.serve.problems import Problem
@@ -50,16 +49,6 @@ def name_of(host: str) -> str:
     host = host.strip().lower()
     end = host.find("]") + 1 if host.startswith("[") else host.find(":")
     return host[:end] if end > 0 else host
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_page(method: str, host: bytes, headers: Mapping[bytes, bytes]) -> None:
