@@ -242,6 +242,16 @@ def test_an_answer_that_breaks_shows_that_it_did(gated, caplog):
     assert "in the middle" in caplog.text
 
 
+def accesses(caplog, n: int) -> list[str]:
+    """Return the access log; a line is written when the answer is away, so wait for so many."""
+    for _ in range(100):
+        found = [record.getMessage() for record in caplog.records if record.name == "tocsin.access"]
+        if len(found) >= n:
+            break
+        time.sleep(0.02)
+    return found
+
+
 def test_the_log_tells_no_secret(gated, caplog):
     caplog.set_level(logging.DEBUG)
     client = gated()
