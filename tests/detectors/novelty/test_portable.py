@@ -14,7 +14,9 @@ from tocsin.detectors.novelty.model import NoveltyModel
 from tocsin.detectors.novelty.options import Options
 from tocsin.detectors.novelty.portable import dump, load
 from tocsin.errors import ModelError
+from tocsin.kernels.compiler import COMPILED
 
+pytestmark = pytest.mark.skipif(not COMPILED, reason="takes minutes without the compiler, whose loops it guards")
 SECOND = 1_000_000
 
 
