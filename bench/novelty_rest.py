@@ -56,7 +56,8 @@ request = function()
 end
 done = function(summary, latency)
   io.write(string.format("p50 %%d p99 %%d wrong %%d\\n", latency:percentile(50), latency:percentile(99),
-    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
+    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write
+    + summary.errors.timeout))
 end
 """
 

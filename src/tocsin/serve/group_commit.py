@@ -25,7 +25,7 @@ MOST_WAITING = 4096
 """Requests that may wait for their turn; more are refused."""
 
 QUICK_S = 0.002
-"""A commit that takes less may be waited for by all: on a fast disk a sync takes a tenth of it, a thread's turn as long."""
+"""A commit that takes less may be waited for by all: on a fast disk a sync takes a tenth, a thread as long."""
 
 QUICK_IN_A_ROW = 20
 """Quick commits after which the next is made without a thread; one that is not quick ends that."""
