@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tocsin.clock import Clock
 from tocsin.errors import NotFoundError, TocsinError
-from tocsin.jobs.observations import Observations
+from tocsin.jobs.observations import Observations, Report
 from tocsin.serve.novelty import Novelty
 from tocsin.serve.problems import Problem
 
@@ -34,13 +34,16 @@ BUSY_S = 0.05
 
 @dataclass
 class Upload:
-    """One file on its way into a context; changed by its thread alone, but for `cancelled`."""
+    """One file on its way into a context; changed by its thread alone, but for `cancelled`.
+
+    It is remembered longer than what reads it, which holds an SQL engine.
+    """
 
     id: str
     context: str
     started: datetime
     size_bytes: int
-    reader: Observations
+    report: Report
     observed: int = 0
     error: str = ""
     state: str = "running"
@@ -50,15 +53,14 @@ class Upload:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        report = self.reader.report
         return {
             "id": self.id,
             "context": self.context,
             "state": self.state,
             "size_bytes": self.size_bytes,
             "observed": self.observed,
-            "rejected": report.rejected,
-            "reasons": [_without_path(reason) for reason in report.reasons],
+            "rejected": self.report.rejected,
+            "reasons": [_without_path(reason) for reason in self.report.reasons],
             "error": self.error,
             "started": self.started.isoformat(),
             "finished": self.finished.isoformat() if self.finished else None,
@@ -84,11 +86,11 @@ class Uploads:
     def begin(self, context: str, path: Path, reader: Observations) -> Upload:
         """Read a file into a context in the background; it is removed at the end. Raises Problem 503."""
         self.check_room()
-        upload = Upload(secrets.token_hex(8), context, self._clock.now(), path.stat().st_size, reader)
+        upload = Upload(secrets.token_hex(8), context, self._clock.now(), path.stat().st_size, reader.report)
         self._uploads[upload.id] = upload
         while len(self._uploads) > MOST_KEPT:
             self._uploads.popitem(last=False)
-        task = asyncio.ensure_future(self._run(upload, path))
+        task = asyncio.ensure_future(self._run(upload, reader, path))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return upload
@@ -118,11 +120,11 @@ class Uploads:
             await asyncio.wait(self._tasks)
         self._readers.shutdown()
 
-    async def _run(self, upload: Upload, path: Path) -> None:
+    async def _run(self, upload: Upload, reader: Observations, path: Path) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._readers, self._read, upload, path, loop)
-            errors = upload.reader.report.errors
+            await loop.run_in_executor(self._readers, self._read, upload, reader, path, loop)
+            errors = upload.report.errors
             upload.error = _without_path(errors[0], path) if errors else ""
             upload.state = "cancelled" if upload.cancelled else "failed" if errors else "finished"
         except (TocsinError, Problem) as error:
@@ -137,8 +139,8 @@ class Uploads:
             upload.finished = self._clock.now()
             upload.ended.set()
 
-    def _read(self, upload: Upload, path: Path, loop: asyncio.AbstractEventLoop) -> None:
-        for columns in upload.reader.of_files([str(path)]):
+    def _read(self, upload: Upload, reader: Observations, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+        for columns in reader.of_files([str(path)]):
             for start in range(0, len(columns[0]), BLOCK_ROWS):
                 if upload.cancelled:
                     return
