@@ -200,15 +200,16 @@ def loads() -> list[Load]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--only", default="", help="only loads whose name has this, to find what it is that grows")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tocsin-soak-"))
     try:
-        return soak(folder, asked.minutes * 60)
+        return soak(folder, asked.minutes * 60, [each for each in loads() if asked.only in each.name])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def soak(folder: Path, run_s: float) -> int:
+def soak(folder: Path, run_s: float, kinds: list[Load]) -> int:
     fill(folder / "store")
     with service(folder) as url:
         first = Client(url)
@@ -217,7 +218,7 @@ def soak(folder: Path, run_s: float) -> int:
         for name in (FILES, RECORDS):
             first.send("PUT", f"novelty/{name}", {"max_entries": 100_000})
         first.send("PUT", "transformations/conn", {"observe": ["proto", "port", "state", "host"]})
-        process, until, kinds = served(url), time.monotonic() + run_s, loads()
+        process, until = served(url), time.monotonic() + run_s
         threads = [thread for each in kinds for thread in each.start(url, until)]
         samples = sampled(process, folder / "store", until)
         for thread in threads:
