@@ -94,6 +94,20 @@ def test_a_commit_that_fails_fails_all_of_its_turn(contexts, monkeypatch):
     assert asyncio.run(_one(group, ["a"]))["sequence"] == 2
 
 
+def test_those_that_come_before_the_contexts_are_there_are_told(contexts):
+    def not_yet():
+        raise Problem(503, detail="not yet")
+
+    group = GroupCommit(not_yet)
+
+    async def run():
+        return await asyncio.gather(
+            group.observe_one("c", ["a"]), group.observe("c", columns_of([["a"]])), return_exceptions=True
+        )
+
+    assert [answer.status_code for answer in asyncio.run(asyncio.wait_for(run(), 5))] == [503, 503]
+
+
 async def _one(group, observation):
     return await group.observe_one("c", observation)
 

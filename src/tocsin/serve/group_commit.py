@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.detectors.novelty.components import columns_of
 from tocsin.detectors.novelty.rows import Row, as_rows
-from tocsin.errors import TocsinError
 from tocsin.serve.problems import Problem
 
 if TYPE_CHECKING:
@@ -119,8 +118,8 @@ class GroupCommit:
                 answers = list(self._applied(group))
                 try:
                     await self._commit()
-                except (TocsinError, OSError) as error:
-                    answers = [(item, error) for item, _ in answers]
+                except Exception as error:  # noqa: BLE001 - whatever it is, those that wait are told
+                    answers = [(item, was if isinstance(was, Exception) else error) for item, was in answers]
                 for item, answer in answers:
                     _give(item.done, answer)
         finally:
