@@ -34,6 +34,7 @@ def _typical() -> np.ndarray:
 
 
 _LN_2 = math.log(2.0)
+_MOST_FOLDED = 2.0**30
 
 TYPICAL = _typical()
 """(CLASSES,) int64, quarters: whole numbers add up in any order, so that the compiler may add many at once."""
@@ -242,7 +243,7 @@ def respread(keys, counts, meta, children, spreads, others):
             spreads[used, :] = 0
             used += 1
         if np.int64(keys[entry] & np.uint64(0xFFFFFFFF)) == others:
-            spreads[meta[above, 2], 0] += np.int32(counts[entry, 0])
+            spreads[meta[above, 2], 0] += np.int32(min(counts[entry, 0], _MOST_FOLDED))
         else:
             spreads[meta[above, 2], count_class(counts[entry, 0])] += 1
     return used

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tocsin.detectors.novelty.model import BLOCK, NoveltyModel
+from tocsin.detectors.novelty.memory import BLOCK, Memory
+from tocsin.detectors.novelty.model import NoveltyModel
 from tocsin.detectors.novelty.options import Options
 from tocsin.detectors.novelty.portable import dump
 from tocsin.kernels.compiler import COMPILED
@@ -257,7 +258,7 @@ def test_letting_go_of_texts_changes_no_score(options, monkeypatch):
     lean, full = NoveltyModel(Options(**options)), NoveltyModel(Options(**options))
     said = []
     for model, least in ((lean, 100), (full, 10**9)):
-        monkeypatch.setattr(NoveltyModel._prune, "__defaults__", (least,))
+        monkeypatch.setattr(Memory.prune, "__defaults__", (least,))
         model.observe(some(given, 0, 50))
         model.feedback([None, "1"], id="1", at_us=0)
         said.append(np.concatenate([model.observe(some(given, at, at + 500)).score for at in range(50, count, 500)]))
