@@ -130,6 +130,14 @@ def test_uploads_are_listed_and_cancelled(service):
     told(client.delete("/api/v1/uploads/none"), 404)
 
 
+def test_what_a_killed_process_left_is_removed(service):
+    folder = service.app.home / "uploads"
+    folder.mkdir()
+    (folder / "left").write_text("a,b\n")
+    finished(service.client, service.client.post(f"{UPLOAD}?observe=proto", content=CSV))
+    assert list(folder.iterdir()) == []
+
+
 def test_a_stop_ends_uploads(service):
     large = b"proto,port\n" + b"".join(b"tcp,%d\n" % (number % 60_000) for number in range(1_000_000))
     told(service.client.post(f"{UPLOAD}?observe=proto&observe=port", content=large), 202)

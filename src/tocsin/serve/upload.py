@@ -70,9 +70,8 @@ def routes(parts: Parts) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/api/v1", tags=["uploads"])
     novelty = Novelty.of(parts)
-    uploads = Uploads(novelty, parts.clock)
+    uploads = Uploads(novelty, parts.clock, parts.home / "uploads")
     parts.at_end.insert(0, uploads.close)
-    folder = parts.home / "uploads"
 
     @router.post(
         "/novelty/{context}/upload",
@@ -94,7 +93,8 @@ def routes(parts: Parts) -> APIRouter:
         except SettingsError as error:
             raise _no_query(error) from error
         uploads.check_room()
-        path = await _kept(request.stream(), folder)
+        uploads.sweep()
+        path = await _kept(request.stream(), uploads.folder)
         try:
             begun = uploads.begin(context, path, reader)
         except BaseException:

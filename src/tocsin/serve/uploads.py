@@ -70,12 +70,21 @@ class Upload:
 class Uploads:
     """Begins, watches and cancels uploads; of the event loop's thread."""
 
-    def __init__(self, novelty: Novelty, clock: Clock) -> None:
+    def __init__(self, novelty: Novelty, clock: Clock, folder: Path) -> None:
+        self.folder = folder
+        self._is_swept = False
         self._novelty = novelty
         self._clock = clock
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._readers = ThreadPoolExecutor(MOST_RUNNING, "upload")
         self._tasks: set[asyncio.Future[None]] = set()
+
+    def sweep(self) -> None:
+        """Remove, once, the files that a killed process left; the contexts being open, no other one is at work here."""
+        if not self._is_swept:
+            self._is_swept = True
+            for path in self.folder.glob("*"):
+                path.unlink(missing_ok=True)
 
     def check_room(self) -> None:
         """Raise Problem 503 when enough files wait already."""
