@@ -97,7 +97,8 @@ def mass(held: dict, child) -> float:
     """Return the estimated mass of the children as rare as one."""
     own = class_of(held[child])
     others = [class_of(count) for other, count in held.items() if other != child]
-    part = 1.0 if own == 0 else (held[child] - lowest(own)) / (lowest(own + 1) - lowest(own))
+    upper = 1.0 if own == 0 else (held[child] - lowest(own)) / (lowest(own + 1) - lowest(own))
+    part = (1.0 + upper) / 2
     return held[child] + sum(typical(k) * (part if k == own else 1.0) for k in others if k <= own)
 
 

@@ -69,11 +69,11 @@ def tail_mass(spread, typical, count, moved_from, moved_to):
     mass = quarters * 0.25 + count
     if among < 2:
         return mass
-    # Of the others in its class a part is rarer: none at its lower end, all at its upper end.
+    # Of the others in its class so many count as being as rare: half at its lower end, all at its upper end.
     part = 1.0
     if own > 0:
         low = math.ldexp(1.0, int(own if own < 4 else 2 * own - 4))
-        part = min(max((count / low - 1.0) * (1.0 if own < 4 else 1.0 / 3.0), 0.0), 1.0)
+        part = 0.5 + 0.5 * min(max((count / low - 1.0) * (1.0 if own < 4 else 1.0 / 3.0), 0.0), 1.0)
     return mass + typical[own] * 0.25 * (among - 1) * part
 
 
