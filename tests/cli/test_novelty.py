@@ -173,12 +173,59 @@ def test_a_file_that_cannot_be_used_is_told_and_the_others_are_read():
         (["observe", "t.csv", *FIELDS], 2, "--context: must say"),
         (["observe", "t.csv", *FIELDS, "-x", "a/b"], 3, "'a/b' is no name of a context"),
         (["observe", "t.csv", *FIELDS, "-x", "l", "--bins", "user=a"], 2, "--bins"),
+        (["observe", "t.csv", *FIELDS, "-x", "l", "--bins", "user=3,1"], 2, "--bins user.edges: [3.0, 1.0] must rise"),
+        (["observe", "t.csv", *FIELDS, "-x", "l", "--bins", "usr=3"], 2, "--bins usr: there is no such field"),
+        (["observe", "t.csv", *FIELDS, "-x", "l", "--window", "5"], 2, "--window: 5 must be 100"),
+        (
+            ["observe", "t.csv", *FIELDS, "-x", "l", "--window", "500", "--half-life", "1d"],
+            2,
+            "--half-life and --window: give only one",
+        ),
+        (["observe", "t.csv", "--fields", "user,user", "-x", "l"], 2, "--fields: 'user' is there twice"),
         (["show", "none"], 4, "there is no context 'none'"),
     ],
 )
 def test_what_is_wrong_is_told(arguments, code, says):
     assert says in run(*arguments, code=code).stderr
     assert json.loads(run("list", "--json").stdout) == []
+
+
+def test_a_file_of_another_make_among_many_does_not_stop_the_others(place):
+    place.joinpath("odd.csv").write_text(f"{'x' * 100},b\n1,2\n")
+    done = run("observe", "odd.csv", "t.csv", *FIELDS, "-x", "l", code=3)
+    assert f"odd.csv has no column 'host'; it has {'x' * 40}…, b" in done.stderr
+    assert json.loads(run("list", "--json").stdout)[0]["observed"] == 2001
+
+
+def test_what_is_set_aside_is_told_with_json_too(place):
+    place.joinpath("n.csv").write_text("a\n" + "1\nx\n" * 10)
+    done = run("score", "n.csv", "--observe", "CAST(a AS INTEGER)", "--fresh", "--json")
+    assert "set aside: n.csv: record 2: Conversion Error" in done.stderr
+    assert "set aside: 10 in all" in done.stderr
+    done = run("score", "n.csv", "--fields", "a", "--where", "a = '7'", "--fresh", "--json")
+    assert (done.stdout, done.stderr) == ("", "no observations, 0 set aside\n")
+
+
+def test_all_or_nothing_is_merged_and_deleted(place):
+    run("observe", "t.csv", *FIELDS, "-x", "one")
+    run("observe", "t.csv", "--fields", "user", "-x", "two")
+    run("observe", "t.csv", "--fields", "host,user,action", "-x", "three")
+    assert "two: contexts that differ" in run("merge", "new", "one", "two", code=3).stderr
+    assert "'one' cannot be merged with itself" in run("merge", "one", "one", code=3).stderr
+    assert "t.csv: " in run("merge", "new", "t.csv", code=3).stderr
+    assert "there is no context 'nix'" in run("delete", "one", "nix", code=4).stderr
+    assert "there is no context 'nix'" in run("reset", "one", "nix", code=4).stderr
+    names = {each["name"]: each["observed"] for each in json.loads(run("list", "--json").stdout)}
+    assert names == {"one": 2001, "two": 2001, "three": 2001}
+    said = run("merge", "one", "three").stderr
+    assert "other names: host, user, action in three, user, host, action in one; they were taken" in said
+
+
+def test_import_from_the_standard_input(place):
+    run("observe", "t.csv", *FIELDS, "-x", "one")
+    run("import", "two", "-", given=run("export", "one", "-").stdout_bytes)
+    assert run("score", "t.csv", "-x", "two", "--json").stdout == run("score", "t.csv", "-x", "one", "--json").stdout
+    assert "t.csv: this cannot be imported" in run("import", "three", "t.csv", code=3).stderr
 
 
 def test_export_import_and_merge(place):
@@ -205,6 +252,14 @@ def test_forgetting():
     assert run("forget", "l", "0=b..z").stdout.startswith(f"{sum(row['user'] > 'a' for row in logins()):,} ")
     assert "no field 'usr'; there: user, host, action" in run("forget", "l", "usr=a", code=2).stderr
     assert "FIELD=VALUE" in run("forget", "l", "user", code=2).stderr
+    assert "user: is there twice" in run("forget", "l", "user=a", "user=b", code=2).stderr
+    assert "nothing is from" not in run("forget", "l", "user=9..10000").stderr
+    assert "nothing is from '20' to '3'" in run("forget", "l", "user=20..3", code=3).stderr
+    left = json.loads(run("show", "l", "--json").stdout)
+    assert (
+        f"2,001 learned ({sum(each['count'] for each in left['top'][0]['values']):,.0f} of them count)"
+        in run("show", "l").stdout
+    )
 
 
 def test_feedback_lowers_and_can_be_undone():

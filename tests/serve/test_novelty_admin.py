@@ -62,8 +62,8 @@ def test_a_context_is_created_with_options(client):
         ({"half_life": 1000, "window": 1000}, "half_life and window"),
         ({"window": 1}, "window"),
         ({"bins": {"port": {"edges": [1, 2]}}}, "bins.port"),
-        ({"bins": {"0": {"edges": [2, 1]}}}, "bins.edges"),
-        ({"bins": {"0": {}}}, "bins"),
+        ({"bins": {"0": {"edges": [2, 1]}}}, "bins.0.edges"),
+        ({"bins": {"0": {}}}, "bins.0"),
         ({"halflife": 5}, "halflife"),
     ],
 )

@@ -10,7 +10,7 @@ import rich_click as click
 from tocsin.app import App
 from tocsin.cli.novelty_options import pattern_of
 from tocsin.cli.output import json_option, print_json, print_table
-from tocsin.errors import InputError, SettingsError, StoreError
+from tocsin.errors import InputError, ModelError, SettingsError, StoreError
 from tocsin.records.finding import rfc3339
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def show(app: App, name: str, most: int, as_json: bool) -> None:
         print_json(facts)
         return
     warm = "warm" if status.warm else f"not warm before {status.options.warm_up:,}"
-    click.echo(f"{name}: {status.observed:,} learned, {warm}, {status.entries:,} entries, {status.nbytes:,} bytes")
+    counting = f" ({model.weight:,.0f} of them count)" if round(model.weight) != status.observed else ""
+    click.echo(
+        f"{name}: {status.observed:,} learned{counting}, {warm}, {status.entries:,} entries, {status.nbytes:,} bytes"
+    )
     told = {key: value for key, value in facts["options"].items() if value not in (None, [], {}) and key != "fields"}
     click.echo("options: " + ", ".join(f"{key} {value}" for key, value in told.items()))
     for each in facts["top"]:
@@ -104,18 +107,21 @@ def export(app: App, name: str, file: Path) -> None:
 
 @click.command("import")
 @name_argument
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--replace", is_flag=True, help="Also where there is a context of this name: it forgets what it learned.")
 @click.pass_obj
 def import_(app: App, name: str, file: Path, replace: bool) -> None:
-    """Make a context of a FILE that `export` wrote.
+    """Make a context of a FILE that `export` wrote, or with - of the standard input.
 
     \b
     tocsin novelty import conns conns.novelty
     """
-    data = _read(file)
+    data = sys.stdin.buffer.read() if str(file) == "-" else _read(file)
     with closing(app.contexts()) as contexts:
-        contexts.import_(name, data, replace=replace)
+        try:
+            contexts.import_(name, data, replace=replace)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
         contexts.commit()
         observed = contexts.status(name).observed
     click.echo(f"{name} has {observed:,} observations", err=True)
@@ -132,18 +138,45 @@ def merge(app: App, name: str, others: tuple[str, ...]) -> None:
     tocsin novelty merge all berlin lisbon
     tocsin novelty merge conns site2.novelty
     """
-    from tocsin.detectors.novelty.portable import load
-
     with closing(app.contexts()) as contexts:
         names = contexts.names()
-        models = [contexts.model(other) if other in names else load(_read(Path(other))) for other in others]
+        if name in others:
+            raise InputError(f"{name!r} cannot be merged with itself")
+        models = {other: contexts.model(other) if other in names else _loaded(Path(other)) for other in others}
+        joined = _joined(models)  # first, so that all are merged or none
         if name not in names:
-            contexts.create(name, models[0].options)
-        for model in models:
-            contexts.merge(name, model)
+            contexts.create(name, joined.options)
+        fields = contexts.model(name).fields
+        contexts.merge(name, joined)
         contexts.commit()
         observed = contexts.status(name).observed
+    for other, model in models.items():
+        if fields and model.fields and model.fields != fields:
+            differ = f"{', '.join(model.fields)} in {other}, {', '.join(fields)} in {name}"
+            click.echo(f"warning: the fields have other names: {differ}; they were taken by their order", err=True)
     click.echo(f"{name} has {observed:,} observations", err=True)
+
+
+def _loaded(file: Path) -> "NoveltyModel":
+    from tocsin.detectors.novelty.portable import load
+
+    try:
+        return load(_read(file))
+    except ModelError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _joined(models: "dict[str, NoveltyModel]") -> "NoveltyModel":
+    """Return a context that knows what all of these do. Raises InputError, naming the one that does not fit."""
+    from tocsin.detectors.novelty.model import NoveltyModel
+
+    joined = NoveltyModel(next(iter(models.values())).options)
+    for other, model in models.items():
+        try:
+            joined.merge(model)
+        except InputError as error:
+            raise InputError(f"{other}: {error}") from error
+    return joined
 
 
 @click.command()
@@ -181,6 +214,8 @@ def delete(app: App, names: tuple[str, ...]) -> None:
     """
     with closing(app.contexts()) as contexts:
         for name in names:
+            contexts.status(name)  # all that are named are there, or none is deleted
+        for name in dict.fromkeys(names):
             contexts.delete(name)
         contexts.commit()
     click.echo(f"deleted: {', '.join(names)}", err=True)
@@ -201,6 +236,8 @@ def reset(app: App, names: tuple[str, ...], everything: bool) -> None:
         raise SettingsError("name the contexts that forget, or give --all")
     with closing(app.contexts()) as contexts:
         names = names or tuple(contexts.names())
+        for name in names:
+            contexts.status(name)
         for name in names:
             contexts.reset(name)
         contexts.commit()

@@ -109,7 +109,17 @@ def context_options(fields: Sequence[str], given: dict[str, Any]) -> Options:
             key, value = (name, int(text)) if plain else (f"{name}_s", parse_span(text, option).total_seconds())
             document[key] = value
     document["bins"] = dict(_bins(text) for text in given.get("bins", ()))
-    return Options.of(document)
+    try:
+        return Options.of(document)
+    except SettingsError as error:
+        keys, colon, said = str(error).partition(":")
+        raise SettingsError(f"{' and '.join(map(_option_of, keys.split(' and ')))}{colon}{said}") from error
+
+
+def _option_of(key: str) -> str:
+    """Return an option by the key that it sets: half_life_s -> --half-life, bins.port -> --bins port."""
+    name, _, field = key.partition(".")
+    return f"--{name.removesuffix('_s').replace('_', '-')}" + (f" {field}" if field else "")
 
 
 def asked_options(given: dict[str, Any]) -> list[str]:
@@ -128,7 +138,10 @@ def pattern_of(parts: Sequence[str], fields: Sequence[str], length: int) -> "lis
         name, equals, value = text.partition("=")
         if not equals:
             raise SettingsError(f"{text!r}: must be FIELD=VALUE or FIELD=LOW..HIGH, such as proto=udp or port=0..1023")
-        pattern[_index(name.strip(), fields, length)] = _part(value)
+        at = _index(name.strip(), fields, length)
+        if pattern[at] is not None:
+            raise SettingsError(f"{name.strip()}: is there twice; a field has one value, or one range LOW..HIGH")
+        pattern[at] = _part(value)
     if all(part is None for part in pattern):
         raise InputError("nothing is named; say which: FIELD=VALUE, or reset the context")
     return pattern

@@ -60,6 +60,8 @@ class Reader:
             click.echo(f"warning: {printable(text)}", err=True)
         for text in report.reasons:
             click.echo(f"set aside: {printable(text)}", err=True)
+        if report.rejected > len(report.reasons):
+            click.echo(f"set aside: {report.rejected:,} in all", err=True)
         for text in report.errors:
             click.echo(f"tocsin: {printable(text)}", err=True)
         if report.errors:
@@ -98,7 +100,7 @@ def run(
         write_json_lines([each.row for each in top.rows])
     elif reader.observations.report.observations:
         _tell(reader, top, above, model())
-    else:
+    if not reader.observations.report.observations:
         click.echo(f"no observations, {reader.observations.report.rejected:,} set aside", err=True)
 
 

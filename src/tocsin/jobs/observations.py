@@ -35,6 +35,8 @@ ROWS = 65_536
 _LOGS = ("zeek", "eve", "argus", "pcap")
 _TABLES = ("csv", "ndjson", "parquet")
 _MIXED = 2
+_LONG = 40
+"""Characters of a column's name that are shown."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ class Report:
         room = max(REASONS_SHOWN - len(self.reasons), 0)
         self.reasons += [f"{path}:{row.line}: {row.reason}" for row in rows[:room]]
 
+    def fail(self, path: Path, number: int, reason: str, count: int) -> None:
+        """Count records on which an expression fails; number: the first of them, from 1 among the file's records."""
+        self.rejected += count
+        if len(self.reasons) < REASONS_SHOWN:
+            self.reasons.append(f"{path}: record {number:,}: {reason}")
+
 
 class Observations:
     """Iterates over observations, as one column of text a component, in the order of the files and their rows.
@@ -83,6 +91,7 @@ class Observations:
         if wanted.kind and not KIND.fullmatch(wanted.kind):
             raise SettingsError(f"--kind: {wanted.kind!r} is no record kind; such as flow, zeek.ssh, eve.alert, event")
         self.wanted, self.settings, self.report = wanted, settings, Report()
+        self._read = 0  # records of the file that is being read
         self._selection = Selection(
             {str(at): sql for at, sql in enumerate(wanted.fields)}, wanted.where, what="--fields", kind=wanted.kind
         )
@@ -99,11 +108,16 @@ class Observations:
         found, failures = find_files(paths, pipes=True)
         self.report.errors += [text for _, text in failures]
         for path in [each.path for each in found]:
+            self._read = 0
             try:
                 for kind, table in self._of(path):
                     yield from self._observed(path, kind, table)
             except InputError as error:
                 self.report.errors.append(str(error))
+            except SettingsError as error:
+                if len(found) == 1:
+                    raise
+                self.report.errors.append(str(error))  # among many files one may be of another make
 
     def of_lake(
         self, store: Store, domain: str, *, clock: Clock, since: datetime | None = None, until: datetime | None = None
@@ -124,7 +138,8 @@ class Observations:
         selected = self._selection.select(table)
         first = next(iter(selected.failed.items()), None)
         if first is not None:
-            self.report.set_aside(path, [Rejected(first[0] + 1, first[1], "")], len(selected.failed))
+            self.report.fail(path, self._read + first[0] + 1, first[1], len(selected.failed))
+        self._read += table.num_rows
         columns = [texts(selected.columns[str(at)]) for at in range(len(self.wanted.fields))]
         for start in range(0, len(columns[0]), ROWS):
             part = [column.slice(start, ROWS) for column in columns]
@@ -243,5 +258,6 @@ def _check_names(path: Path, expressions: Sequence[str], known: Sequence[str]) -
     for name in [name for sql in expressions if sql.strip() for name in columns_of(sql)]:
         if name.lower() not in lower:
             near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known[:20])}"
+            some = ", ".join(column if len(column) <= _LONG else f"{column[:_LONG]}…" for column in known[:20])
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {some}"
             raise SettingsError(f'--fields: {path} has no column {name!r}; {hint} (odd names stand in "quotes")')

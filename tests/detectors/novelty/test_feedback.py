@@ -162,6 +162,8 @@ def test_a_pattern_that_says_nothing_is_refused():
     for pattern in ([None] * 3, [None, Range(), None], ["a"], []):
         with pytest.raises(InputError, match="pattern"):
             model.forget(pattern)
+    with pytest.raises(InputError, match=r"\[0\]: nothing is from '10' to '9'"):
+        model.forget([Range("10", "9"), None, None])
     assert model.weight == 100
 
 

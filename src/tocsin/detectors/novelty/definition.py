@@ -12,6 +12,14 @@ from tocsin.records.usual import is_usual, nearest_usual
 from tocsin.settings_novelty import NoveltySettings
 
 _COLUMN = re.compile(r'[A-Za-z_][\w.]*|"[^"]+"')
+_KEYS = {
+    "fields": "observe",
+    "half_life": "half_life_records",
+    "half_life_s": "half_life",
+    "window": "window_records",
+    "window_s": "window",
+}
+"""How options of a context are called in the settings."""
 
 
 @dataclass(frozen=True)
@@ -118,4 +126,6 @@ def _options(entry: NoveltySettings, observe: tuple[str, ...], what: str) -> Opt
             }
         )
     except SettingsError as error:
-        raise SettingsError(f"{what}.{error}") from error
+        keys, colon, said = str(error).partition(":")
+        keys = " and ".join(f"{what}.{_KEYS.get(key, key)}" for key in keys.split(" and "))
+        raise SettingsError(f"{keys}{colon}{said}") from error

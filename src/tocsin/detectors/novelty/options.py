@@ -61,8 +61,11 @@ class Options:
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
             raise SettingsError(f"order: {self.order!r} is neither of {', '.join(ORDERS)}")
-        if len(self.fields) > MOST_COMPONENTS or len(set(self.fields)) < len(self.fields):
-            raise SettingsError(f"fields: at most {MOST_COMPONENTS} different names")
+        if len(self.fields) > MOST_COMPONENTS:
+            raise SettingsError(f"fields: {len(self.fields)} of them; an observation has at most {MOST_COMPONENTS}")
+        for at, name in enumerate(self.fields):
+            if name in self.fields[:at]:
+                raise SettingsError(f"fields: {name!r} is there twice")
         if not 1000 <= self.max_entries <= 500_000_000:
             raise SettingsError(f"max_entries: {self.max_entries} is not between 1,000 and 500,000,000")
         if self.warm_up < 0:
@@ -98,7 +101,7 @@ class Options:
         if unknown := sorted(set(document) - known):
             raise SettingsError(f"{unknown[0]}: there is no such option; options are {', '.join(sorted(known))}")
         try:
-            bins = {str(name): _bins_of(each) for name, each in (document.get("bins") or {}).items()}
+            bins = {str(name): _bins_of(each, str(name)) for name, each in (document.get("bins") or {}).items()}
             names = tuple(str(name) for name in document.get("fields") or ())
             rest = {name: value for name, value in document.items() if name not in ("bins", "fields")}
             for name, value in rest.items():
@@ -120,9 +123,12 @@ def _bins_dict(bins: Bins) -> dict[str, Any]:
     return {"edges": list(bins.edges)} if bins.edges else {"quantiles": bins.quantiles}
 
 
-def _bins_of(document: Any) -> Bins:
+def _bins_of(document: Any, name: str) -> Bins:
     if isinstance(document, Bins):
         return document
     if unknown := sorted(set(document) - {"edges", "quantiles"}):
-        raise SettingsError(f"bins.{unknown[0]}: there is no such key; give edges or quantiles")
-    return Bins(tuple(float(edge) for edge in document.get("edges") or ()), int(document.get("quantiles") or 0))
+        raise SettingsError(f"bins.{name}.{unknown[0]}: there is no such key; give edges or quantiles")
+    try:
+        return Bins(tuple(float(edge) for edge in document.get("edges") or ()), int(document.get("quantiles") or 0))
+    except SettingsError as error:
+        raise SettingsError(str(error).replace("bins", f"bins.{name}", 1)) from error

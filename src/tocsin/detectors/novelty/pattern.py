@@ -17,6 +17,14 @@ class Range:
     low: str | None = None
     high: str | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can lie in it."""
+        if self.low is None or self.high is None:
+            return False
+        low, high = number_of(self.low), number_of(self.high)
+        return self.low > self.high if low is None or high is None else low > high
+
     def holds(self, texts: pa.Array) -> np.ndarray:
         """Say which texts lie in it: (n,) string -> (n,) bool."""
         inside = np.ones(len(texts), bool)
@@ -54,5 +62,8 @@ def check_pattern(pattern: Sequence[Part], length: int) -> None:
     """Raise InputError when a pattern does not fit observations of this length, or says nothing."""
     if length and len(pattern) != length:
         raise InputError(f"a pattern has a part for each of the {length} components, not {len(pattern)}")
+    for index, part in enumerate(pattern):
+        if isinstance(part, Range) and part.is_empty:
+            raise InputError(f"[{index}]: nothing is from {part.low!r} to {part.high!r}; the lower bound comes first")
     if all(part is None or part == Range() for part in pattern):
         raise InputError("a pattern needs one component at least; to forget everything, reset the context")
