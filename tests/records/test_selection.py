@@ -73,6 +73,14 @@ def test_a_missing_column_is_told_once_with_what_may_be_meant(caplog):
     assert message == ("summaries.ssh: there is no column 'id.orig_g', it counts as NULL; did you mean 'id.orig_h'?")
 
 
+@pytest.mark.parametrize("sql", ["user", "upper(user)", "USER", "coalesce(current_user, NULL)"])
+def test_a_missing_user_is_not_that_of_the_database(sql):
+    assert select(batch(a=["x"]), sql)[1] == [None]
+    assert select(batch(a=["x"]), "a", "user = 'duckdb'")[0] == []
+    assert select(batch(user=["x"], current_user=["y"]), sql)[1][0] in ("x", "X", "y")
+    assert columns_of(sql)[0].lower().endswith("user")
+
+
 def test_a_missing_column_that_is_usual_is_not_told(caplog):
     with caplog.at_level(logging.INFO):
         selection = Selection({"out": "coalesce(history, conn_state) || local_orig"}, what="t", kind="flow")

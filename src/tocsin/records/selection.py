@@ -30,6 +30,10 @@ _TOKEN = re.compile(
 )
 _LAMBDA = re.compile(r"\blambda\s+([\w\s,]+):", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_OF_THE_DATABASE = frozenset(
+    {"user", "current_user", "session_user", "current_role", "current_catalog", "current_schema"}
+)
+"""What DuckDB says of itself where no column has the name; in records it is a column that may be missing."""
 _MISSING = re.compile(r'Referenced column "(.*?)" not found', re.DOTALL)
 
 
@@ -160,8 +164,8 @@ def _plan(schema: pa.Schema, columns: dict[str, str], where: str) -> _Plan:
     written = {name: _quoted(sql, known, names) for name, sql in columns.items()}
     condition = _quoted(where, known, names)
     used = [name for name in dict.fromkeys(schema.names) if name.lower() in names]
-    empty = pa.schema([schema.field(name) for name in used]).empty_table()
-    missing: list[str] = []
+    missing = sorted(names & _OF_THE_DATABASE - known.keys())
+    empty = pa.schema([*(schema.field(name) for name in used), *((name, pa.null()) for name in missing)]).empty_table()
     while True:
         try:
             run(own_connection(), empty, written, condition)
