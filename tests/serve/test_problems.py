@@ -75,6 +75,8 @@ def test_what_is_wrong_with_a_request_is_named(client, request_, field, words):
     document = told(client, **request_)
     assert document["field"] == field
     assert words in document["detail"]
+    assert document["remedy"]
+    assert document["title"] == "Unprocessable Content"
 
 
 def test_several_faults_are_listed_but_not_all_of_very_many(client):

@@ -37,6 +37,12 @@ STATUSES: tuple[tuple[type[TocsinError], int], ...] = (
 )
 """What an error of tocsin is to a client; all others are 503: store, ledger or another part cannot be used."""
 
+PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Titles as RFC 9110 has them; Python had older ones until 3.13."""
+
+SEE_DOCS = "see /docs for what it may be"
+"""The remedy where there is none that says more."""
+
 MOST_FAULTS = 20
 """A body may have a million faults; so many are told."""
 
@@ -64,7 +70,7 @@ class Problem(HTTPException):
         more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(status, detail, dict(headers or {}))
-        self.title = title or HTTPStatus(status).phrase
+        self.title = title or PHRASES.get(status) or HTTPStatus(status).phrase
         self.told = {"detail": detail, "field": field, "remedy": remedy}
         self.more = dict(more or {})
 
@@ -132,7 +138,7 @@ def _of_tocsin(error: TocsinError) -> Problem:
     if status == 503:
         log.error("%s", error)
         return Problem(503, detail=detail, remedy=remedy, headers={"Retry-After": "5"})
-    return Problem(status, detail=detail, remedy=remedy)
+    return Problem(status, detail=detail, remedy=remedy or SEE_DOCS)
 
 
 def _of_http(error: HTTPException) -> Problem:
@@ -147,8 +153,7 @@ def _of_validation(errors: Sequence[Any]) -> Problem:
     faults = [_fault(each) for each in errors[:MOST_FAULTS]]
     more = {"errors": faults} if len(faults) > 1 else {}
     first = faults[0]
-    remedy = first.get("remedy", "")
-    return Problem(422, detail=first["detail"], field=first["field"], remedy=remedy, more=more)
+    return Problem(422, detail=first["detail"], field=first["field"], remedy=first["remedy"], more=more)
 
 
 def _fault(error: Mapping[str, Any]) -> dict[str, str]:
@@ -156,7 +161,8 @@ def _fault(error: Mapping[str, Any]) -> dict[str, str]:
     place = [str(part) for part in error["loc"]]
     place = place[1:] if place[:1] == ["body"] else place
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
-    fault = {"field": ".".join(place) or "body", "detail": message}
+    detail, _, remedy = message.partition("; ")
+    fault = {"field": ".".join(place) or "body", "detail": detail, "remedy": remedy or SEE_DOCS}
     if kind == "extra_forbidden":
         fault |= {"detail": f"there is no field {place[-1]!r}", "remedy": "leave it out, or see /docs for its spelling"}
     elif kind == "missing":
