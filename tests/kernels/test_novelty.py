@@ -18,7 +18,8 @@ from tocsin.kernels.novelty import (
     paths,
     place_keys,
     respread,
-    tail_mass,
+    tail_share,
+    tail_share_of_two,
     walk_down,
 )
 
@@ -76,7 +77,7 @@ class Oracle:
             if parent[0] == "chain":
                 bits.append(math.log2(above / count))
             if judged is not None:
-                damped = 3 * math.log2(above / min(mass(held, child), above))
+                damped = -3 * math.log2(tail(held, child))
                 surprise[judged] = max(surprise[judged], min(math.log2(above / count), damped))
         return {"bits": bits, "surprise": surprise, "seen": self.seen(row), "total": self.total}
 
@@ -86,20 +87,20 @@ def class_of(count: int) -> int:
 
 
 def lowest(k: int) -> int:
-    return 2**k if k < 4 else 4 ** (k - 2)
+    return 2**k if k < 20 else 2**20 * 16 ** (k - 20)
 
 
 def typical(k: int) -> float:
     return round(4 * max(1.0, math.sqrt(lowest(k) * (lowest(k + 1) - 1)))) / 4
 
 
-def mass(held: dict, child) -> float:
-    """Return the estimated mass of the children as rare as one."""
+def tail(held: dict, child) -> float:
+    """Return the estimated share of the children about as rare as one, or rarer."""
     own = class_of(held[child])
-    others = [class_of(count) for other, count in held.items() if other != child]
-    upper = 1.0 if own == 0 else (held[child] - lowest(own)) / (lowest(own + 1) - lowest(own))
-    part = (1.0 + upper) / 2
-    return held[child] + sum(typical(k) * (part if k == own else 1.0) for k in others if k <= own)
+    part = (held[child] - lowest(own)) / (lowest(own + 1) - lowest(own))
+    weights = {**dict.fromkeys(range(own + 1), 1.0), own + 1: part}
+    classes = [class_of(count) for count in held.values()]
+    return sum(typical(k) * weights.get(k, 0.0) for k in classes) / sum(typical(k) for k in classes)
 
 
 def stream(seed: int, count: int, length: int) -> np.ndarray:
@@ -160,18 +161,25 @@ def test_a_count_lies_in_its_class(count):
 
 
 @given(st.lists(st.integers(1, 100_000), min_size=2, max_size=30))
-def test_the_mass_of_a_tail_is_about_that_of_children_as_rare(counts):
+def test_the_share_of_a_tail_is_about_that_of_children_as_rare(counts):
     held = dict(enumerate(counts))
     spread = np.bincount([class_of(count) for count in counts], minlength=CLASSES).astype(np.int32)
-    found = [tail_mass(spread, TYPICAL, float(count), -1, -1) for count in counts]
+    found = [tail_share(spread, TYPICAL, float(count), -1, -1) for count in counts]
 
-    np.testing.assert_allclose(found, [mass(held, child) for child in held], rtol=1e-12)
+    np.testing.assert_allclose(found, [tail(held, child) for child in held], rtol=1e-12)
     order = np.argsort(counts)
     assert (np.diff(np.array(found)[order]) >= -1e-9).all()  # never more surprising for having been seen more
+    assert found[order[-1]] == 1
     for child, count in held.items():
-        least = sum(each for each in counts if class_of(each) < class_of(count)) + count
-        most = sum(each for each in counts if class_of(each) <= class_of(count))
-        assert least / 2 <= found[child] <= 2.01 * most
+        least = sum(each for each in counts if class_of(each) <= class_of(count)) / sum(counts)
+        most = sum(each for each in counts if class_of(each) <= class_of(count) + 1) / sum(counts)
+        assert least / 2.01 <= found[child] <= 2.01 * most
+
+
+@given(st.integers(1, 100_000), st.integers(1, 100_000))
+def test_of_two_children_the_share_is_the_same(one, other):
+    spread = np.bincount([class_of(one), class_of(other)], minlength=CLASSES).astype(np.int32)
+    assert tail_share_of_two(TYPICAL, one, other) == pytest.approx(tail_share(spread, TYPICAL, float(one), -1, -1))
 
 
 def test_keys_hold_parent_and_value():
@@ -198,8 +206,8 @@ def test_spreads_are_made_of_the_counts():
     assert respread(keys, entries, meta, children, spreads, OTHERS) == 3
 
     root, first = spreads[meta[0, 2]], spreads[meta[1, 2]]
-    assert root.tolist() == [5 + 1, 1, 1] + [0] * 13  # what was folded was seen once each
-    assert first.tolist() == [1, 1] + [0] * 14
+    assert root.tolist() == [5 + 1, 1, 1] + [0] * (CLASSES - 3)  # what was folded was seen once each
+    assert first.tolist() == [1, 1] + [0] * (CLASSES - 2)
     assert meta[2:, 2].sum() == 0
 
 

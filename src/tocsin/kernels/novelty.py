@@ -2,7 +2,7 @@
 
 Entries are nodes of a tree; their slots come from a KeyIndex over (parent's slot, value's number), slot 0 is the root.
 An entry is a row of two 8-byte words: its count (float64), then its spread (int32) and when it was last seen (uint32).
-A spread says of the children of one entry how many have a count of each class: 64 bytes, held only where there is more
+A spread says of the children of one entry how many have a count of each class: 96 bytes, held only where there is more
 than one child. Row 0 of the spreads is nobody's.
 
 A tree's shape says of each of its C columns which column is the parent (-1: the root) and whose component is judged by
@@ -15,19 +15,24 @@ import numpy as np
 
 from tocsin.kernels.compiler import kernel
 
-CLASSES = 16
-"""Classes of counts: 1, 2-3, 4-7, 8-15, then a factor of four each."""
+CLASSES = 24
+"""Classes of counts: 1, 2-3, 4-7, and so on by factors of two, from 2**20 on by factors of sixteen."""
 
 _AHEAD = 64
 """Rows whose entries are fetched before they are judged."""
 
-_FINE = 4
+_FINE = 20
 """Classes that are a factor of two wide."""
+
+
+def _lowest(k: int) -> float:
+    """Return the least count of a class."""
+    return 2.0 ** (k if k < _FINE else _FINE + 4 * (k - _FINE))
 
 
 def _typical() -> np.ndarray:
     """Return the count that stands for each class, in quarters: the middle on a logarithmic scale, 1 for the first."""
-    low = np.array([2.0**k if k < _FINE else 2.0 ** (2 * k - _FINE) for k in range(CLASSES + 1)])
+    low = np.array([_lowest(k) for k in range(CLASSES + 1)])
     middle = np.sqrt(low[:-1] * (low[1:] - 1))
     quarters: np.ndarray = np.round(4 * np.maximum(middle, 1.0)).astype(np.int64)
     return quarters
@@ -47,34 +52,50 @@ def count_class(count):
         return 0
     # The exponent of a double: floor(log2(count)).
     power = (np.float64(count).view(np.int64) >> 52) - 1023
-    if power < 4:
-        return power
-    return min(4 + ((power - 4) >> 1), 15)
+    return power if power < _FINE else min(_FINE + ((power - _FINE) >> 2), CLASSES - 1)
 
 
 @kernel
-def tail_mass(spread, typical, count, moved_from, moved_to):
-    """Return the estimated mass of the children that are as rare as one of this count, that one included.
+def tail_share(spread, typical, count, moved_from, moved_to):
+    """Return the estimated part of an entry's children's mass that is about as rare as a child of this count, or rarer.
 
+    About as rare is up to the next class: as far as this count is above its own class's lower end, so much of the next
+    class counts, so that the part does not jump, and so that of siblings alike none is rare.
     spread: (CLASSES,) int32. moved_from, moved_to: classes of a child that is judged as if it had been counted once
     more, -1 where that is so already or where it was not there before.
     """
     own = count_class(count)
-    quarters = 0
+    all_quarters, quarters = 0, 0
     for k in range(CLASSES):
-        quarters += typical[k] * spread[k] if k < own else 0
-    if 0 <= moved_from < own:
+        all_quarters += typical[k] * spread[k]
+        quarters += typical[k] * spread[k] if k <= own else 0
+    if moved_to >= 0:
+        all_quarters += typical[moved_to]
+        quarters += typical[moved_to]
+    if moved_from >= 0:
+        all_quarters -= typical[moved_from]
         quarters -= typical[moved_from]
-    among = spread[own] + (1 if own == moved_to else 0) - (1 if own == moved_from else 0)
-    mass = quarters * 0.25 + count
-    if among < 2:
-        return mass
-    # Of the others in its class so many count as being as rare: half at its lower end, all at its upper end.
-    part = 1.0
-    if own > 0:
-        low = math.ldexp(1.0, int(own if own < 4 else 2 * own - 4))
-        part = 0.5 + 0.5 * min(max((count / low - 1.0) * (1.0 if own < 4 else 1.0 / 3.0), 0.0), 1.0)
-    return mass + typical[own] * 0.25 * (among - 1) * part
+    return (quarters + _upper_part(count, own) * _typical_of(spread, typical, own + 1)) / all_quarters
+
+
+@kernel
+def tail_share_of_two(typical, count, other):
+    """Return the same where there is one other child, of this count."""
+    own, its = count_class(count), count_class(other)
+    part = 1.0 if its <= own else _upper_part(count, own) if its == own + 1 else 0.0
+    return (typical[own] + part * typical[its]) / (typical[own] + typical[its])
+
+
+@kernel
+def _upper_part(count, own):
+    """Return how far a count is from the lower end of its class to the next: 0 to 1."""
+    low = math.ldexp(1.0, int(own if own < _FINE else _FINE + 4 * (own - _FINE)))
+    return min(max((count / low - 1.0) / (1.0 if own < _FINE else 15.0), 0.0), 1.0)
+
+
+@kernel
+def _typical_of(spread, typical, k):
+    return typical[k] * spread[k] if k < CLASSES else 0
 
 
 @kernel
@@ -96,7 +117,7 @@ def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, lear
     part of the surprise. most (n,) int32, the most surprising component, or the one of most bits. sums (n, 4) float64:
     the surprise, the sum of the components' surprises, the count of the whole observation, and of all observations.
     A component's surprise s is the greatest min(log2(P / c), 3 log2(P / T)) of the columns that judge it: c its count,
-    P its parent's, T the tail mass.
+    P its parent's, T / P the tail's share.
     Returns the number of spreads used.
     """
     columns, rows = slots.shape
@@ -149,18 +170,16 @@ def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, lear
             component = judged[column]
             if component < 0 or count >= total:
                 continue
-            if held > 0:
-                if learn or add == 0.0:
-                    mass = tail_mass(spreads[held], typical, count, -1, -1)
-                else:
-                    moved = count_class(before) if before > 0.0 else -1
-                    mass = tail_mass(spreads[held], typical, count, moved, count_class(count))
+            if held == 0:  # beside the only child that there was until now
+                tail = tail_share_of_two(typical, count, total - count)
+            elif learn or add == 0.0:
+                tail = tail_share(spreads[held], typical, count, -1, -1)
             else:
-                # Beside the only child that there was until now.
-                mass = count + (total - count if total - count <= count else 0.0)
-            if mass < total:
+                moved = count_class(before) if before > 0.0 else -1
+                tail = tail_share(spreads[held], typical, count, moved, count_class(count))
+            if tail < 1.0:
                 # min(P / c, (P / T)^3), as odds against: 2^s - 1
-                rarer = total / max(mass, count)
+                rarer = 1.0 / tail
                 share[row, component] = max(share[row, component], min(total / count, rarer * rarer * rarer) - 1.0)
         most[row] = _sum_up(bits[row], share[row], sums[row])
     return used if touched >= 0.0 else -1

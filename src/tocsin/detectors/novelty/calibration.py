@@ -27,6 +27,9 @@ class Calibration:
     what does not come again surprises d = log2(n / N) bits more, n being the observations known now, which must not
     lift it above its like.
 
+    The score is never above 1 - 8^-r, so that 0.99 takes 2.2 bits: where all is alike, what is a little less so is no
+    news.
+
     below: (BINS,) float64, the share that lies in lower bins. weight: N.
     """
 
@@ -47,7 +50,8 @@ class Calibration:
         """
         grown = np.log2(np.maximum(known / max(self.weight, 1.0), 1.0))
         below = self.weight * self.below[_bins(np.maximum(raw - grown, 0.0))]
-        score: np.ndarray = (below + PRIOR * -np.expm1(raw * -np.log(2))) / (self.weight + PRIOR)
+        share = (below + PRIOR * -np.expm1(raw * -np.log(2))) / (self.weight + PRIOR)
+        score: np.ndarray = np.minimum(share, -np.expm1(raw * -np.log(8)))
         return score
 
 

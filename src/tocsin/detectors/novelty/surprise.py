@@ -10,9 +10,9 @@ mass of its children of about this count or less, and damps the novelty there:
 
 For what is new (c = 1) T is the number of children seen once: what Good and Turing expect the unseen to weigh. Where
 half of all that comes is new, s_i is 3 bits at most; where one in a hundred is, 20; on a server that has seen two
-clients for a year a third counts in full. The counts of siblings are known by classes (1, 2-3, 4-7, 8-15, then factors
-of four), so T is an estimate within a class. With several parents a component's surprise is the greatest. Components
-add up by their odds, so that the most novel one weighs most:
+clients for a year a third counts in full. The counts of siblings are known by classes (1, 2-3, 4-7 and so on by factors
+of two), so T / P is an estimate; T holds what was seen up to about twice as often. With several parents a component's
+surprise is the greatest. Components add up by their odds, so that the most novel one weighs most:
 
     raw   = log2( 1 + sum_i (2^s_i - 1) )              what the score says
     total = sum_i s_i                                  what totalObsScore says

@@ -1,7 +1,7 @@
 """The counting tables of one context: a tree of values in flat arrays.
 
 An entry takes 8 bytes for its key (its parent's slot and its value's number), 16 for count, spread and when it was last
-seen, and 5 to 11 of the index; an entry with several children 64 more for their spread.
+seen, and 5 to 11 of the index; an entry with several children 96 more for their spread.
 """
 
 from dataclasses import dataclass
