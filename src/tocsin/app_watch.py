@@ -44,8 +44,13 @@ WORKERS_A_MERGER = 4
 """Workers that keep one merger busy; one process alone counts and merges."""
 
 
-def build_watch(app: App, wanted: Wanted, show: Callable[[Finding], None]) -> Watch:
-    """Build a watch on files, live logs or the lake; `show` is given each finding.
+def build_watch(
+    app: App,
+    wanted: Wanted,
+    show: Callable[[Finding], None],
+    grown: Callable[[Finding], None] = lambda _: None,
+) -> Watch:
+    """Build a watch on files, live logs or the lake; `show` is given each finding, `grown` what becomes of it.
 
     Raises SettingsError, ModelError (what was kept is of other summaries), SinkError, InputError.
     """
@@ -66,7 +71,7 @@ def build_watch(app: App, wanted: Wanted, show: Callable[[Finding], None]) -> Wa
             _records(app, wanted, _kinds(listed, detectors), kept.positions or None),
             lambda origin_us: _engine(app, listed, workers, origin_us),
             summaries,
-            alarm=Alarm(summaries, verdict, Cutoffs.of(app.settings.verdict), show, delivery.findings),
+            alarm=Alarm(summaries, verdict, Cutoffs.of(app.settings.verdict), show, delivery.findings, grown),
             results=Results(Epochs(summaries, _mergers(workers), kept.shares), delivery, file),
             clock=app.clock,
             keeper=keeper,

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from tocsin.app import App
 from tocsin.cli import cli
+from tocsin.cli.findings import show_time
 from tocsin.settings import load_settings
 
 START = 1_736_337_600  # 2025-01-08T12:00:00Z
@@ -100,6 +102,23 @@ def test_a_watch_prints_what_is_novel_and_why(config, tmp_path):
     only = run(config, "watch", "log.ndjson", "--json", "--no-store", "--novelty", "actions").stdout.splitlines()
     assert {json.loads(row)["kind"] for row in only} == {"actions"}
     assert "there: logins, actions" in run(config, "watch", "log.ndjson", "--novelty", "x", code=2).stderr
+
+
+@pytest.mark.parametrize("more", [[], ["--no-store"]], ids=["stored", "apart"])
+def test_a_backtest_tells_at_the_end_how_each_finding_ended(config, tmp_path, more):
+    (tmp_path / "log.ndjson").write_text("".join(events(3000)))
+    told = run(config, "backtest", "log.ndjson", *more).stdout
+    assert "summaries" not in told
+    table = told.rpartition("novelty")[2]
+    assert re.search(r"logins +│ +3,000 +│ +\d+ +│ +\d+ +│ +\d", table)
+    if not more:
+        app = App(load_settings(config))
+        kept = app.ledger.findings(limit=None)
+        app.close()
+        for each in kept:
+            (line,) = [line for line in table.splitlines() if each.id[:8] in line]
+            assert show_time(each.end) in line
+            assert each.severity in line
 
 
 def test_killed_live_it_finds_what_it_finds_over_history(config, tmp_path):

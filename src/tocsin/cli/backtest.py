@@ -45,11 +45,24 @@ def _tables(outcome: Outcome) -> None:
             each["name"],
             each["counts"].get("records", 0),
             each["counts"].get("late", 0),
-            sum(each["name"] == finding.about.partition(" ")[0] for finding in found),
+            sum(each["name"] == finding.about.partition(" ")[0] for finding in found if finding.detector != "novelty"),
         )
         for each in tally.summaries
     ]
-    print_table("summaries", ("summary", "records", "late", "findings"), rows)
+    if rows:
+        print_table("summaries", ("summary", "records", "late", "findings"), rows)
+    rows = [
+        (
+            each["name"],
+            each["counts"].get("records", 0),
+            each["counts"].get("novel", 0),
+            each["counts"].get("warming_up", 0),
+            sum(each["name"] == finding.about.partition(" ")[0] for finding in found if finding.detector == "novelty"),
+        )
+        for each in tally.novelty
+    ]
+    if learned:
+        print_table("novelty", ("detector", "records", "novel", "before it was warm", "findings"), learned)
     shown = sorted(found, key=lambda finding: finding.start)
     if shown:
         columns = ("id", "severity", "when (UTC)", "finding")

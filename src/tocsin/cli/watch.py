@@ -122,7 +122,11 @@ def run(app: App, paths: tuple[str, ...], *, as_json: bool, **options: Any) -> "
                 found[finding.id] = finding
             print_finding(finding, as_json=as_json)
 
-        watching = build_watch(app, Wanted(paths, **options), show)
+        def grow(finding: Finding) -> None:
+            if finding.id in found:
+                found[finding.id] = finding
+
+        watching = build_watch(app, Wanted(paths, **options), show, grow)
         with closing(watching), _metrics(app, watching) if follow else nullcontext():
             tally = watching.run(stop.is_set, lambda records: bars.update(task, completed=records))
     failed = _tell(watching.inputs())

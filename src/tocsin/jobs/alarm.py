@@ -19,7 +19,8 @@ REMEMBERED = 100_000
 @dataclass
 class Alarm:
     """Takes crossings and what is novel. show: is given each finding as it is now, once more when it passes a further
-    level, or, where nobody set levels, when it is graver.
+    level, or, where nobody set levels, when it is graver. grown: is given a finding that was shown, as it is now,
+    whenever there is more of it.
 
     told: is called when findings may wait for delivery. recent: is given the records, to show those behind what only
     the end of a window tells. new, below, suppressed, over_budget: what became of the candidates.
@@ -30,6 +31,7 @@ class Alarm:
     cutoffs: Cutoffs
     show: Callable[[Finding], None]
     told: Callable[[], None]
+    grown: Callable[[Finding], None] = lambda _: None
     recent: Recent = field(init=False)
     new: int = 0
     below: int = 0
@@ -57,6 +59,7 @@ class Alarm:
         explicit = proposed[0].explicit
         for finding in judged.findings:
             self._show(finding, finding.score if explicit else SEVERITIES.index(finding.severity))
+            self.grown(finding)
         self.new += judged.new
         self.below += judged.below
         self.suppressed += judged.suppressed
