@@ -51,7 +51,7 @@ def _tables(outcome: Outcome) -> None:
     ]
     if rows:
         print_table("summaries", ("summary", "records", "late", "findings"), rows)
-    rows = [
+    learned = [
         (
             each["name"],
             each["counts"].get("records", 0),
