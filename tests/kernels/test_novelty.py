@@ -164,7 +164,7 @@ def test_a_count_lies_in_its_class(count):
 def test_the_share_of_a_tail_is_about_that_of_children_as_rare(counts):
     held = dict(enumerate(counts))
     spread = np.bincount([class_of(count) for count in counts], minlength=CLASSES).astype(np.int32)
-    found = [tail_share(spread, TYPICAL, float(count), -1, -1) for count in counts]
+    found = [tail_share(spread, TYPICAL, float(count), float(sum(counts)), -1, -1) for count in counts]
 
     np.testing.assert_allclose(found, [tail(held, child) for child in held], rtol=1e-12)
     order = np.argsort(counts)
@@ -179,7 +179,10 @@ def test_the_share_of_a_tail_is_about_that_of_children_as_rare(counts):
 @given(st.integers(1, 100_000), st.integers(1, 100_000))
 def test_of_two_children_the_share_is_the_same(one, other):
     spread = np.bincount([class_of(one), class_of(other)], minlength=CLASSES).astype(np.int32)
-    assert tail_share_of_two(TYPICAL, one, other) == pytest.approx(tail_share(spread, TYPICAL, float(one), -1, -1))
+    one, other = float(one), float(other)
+    assert tail_share_of_two(TYPICAL, one, other) == pytest.approx(
+        tail_share(spread, TYPICAL, one, one + other, -1, -1)
+    )
 
 
 def test_keys_hold_parent_and_value():

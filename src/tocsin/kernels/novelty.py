@@ -56,19 +56,22 @@ def count_class(count):
 
 
 @kernel
-def tail_share(spread, typical, count, moved_from, moved_to):
+def tail_share(spread, typical, count, total, moved_from, moved_to):
     """Return the estimated part of an entry's children's mass that is about as rare as a child of this count, or rarer.
 
     About as rare is up to the next class: as far as this count is above its own class's lower end, so much of the next
     class counts, so that the part does not jump, and so that of siblings alike none is rare.
-    spread: (CLASSES,) int32. moved_from, moved_to: classes of a child that is judged as if it had been counted once
-    more, -1 where that is so already or where it was not there before.
+    spread: (CLASSES,) int32. total: what the entry was counted, so that no child is in a higher class. moved_from,
+    moved_to: classes of a child that is judged as if it had been counted once more, -1 where that is so already or
+    where it was not there before.
     """
     own = count_class(count)
-    all_quarters, quarters = 0, 0
-    for k in range(CLASSES):
+    quarters = 0
+    for k in range(own + 1):
+        quarters += typical[k] * spread[k]
+    all_quarters = quarters
+    for k in range(own + 1, count_class(total) + 1):
         all_quarters += typical[k] * spread[k]
-        quarters += typical[k] * spread[k] if k <= own else 0
     if moved_to >= 0:
         all_quarters += typical[moved_to]
         quarters += typical[moved_to]
@@ -173,10 +176,10 @@ def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, lear
             if held == 0:  # beside the only child that there was until now
                 tail = tail_share_of_two(typical, count, total - count)
             elif learn or add == 0.0:
-                tail = tail_share(spreads[held], typical, count, -1, -1)
+                tail = tail_share(spreads[held], typical, count, total, -1, -1)
             else:
                 moved = count_class(before) if before > 0.0 else -1
-                tail = tail_share(spreads[held], typical, count, moved, count_class(count))
+                tail = tail_share(spreads[held], typical, count, total, moved, count_class(count))
             if tail < 1.0:
                 # min(P / c, (P / T)^3), as odds against: 2^s - 1
                 rarer = 1.0 / tail
