@@ -1,6 +1,8 @@
 """Transformations over a real server: kept, tried out, used."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -131,3 +133,26 @@ def test_one_that_is_not_there_is_said(client):
     told(client.post(f"{BULK}?transformation=none", json=RECORDS), 404)
     told(client.post(f"{BULK}?transformation=..", json=RECORDS), 422)
     told(client.post(f"{BULK}?transformation=conn", content=b"", headers={"content-type": "text/plain"}), 415)
+
+
+def test_sql_that_sleeps_or_looks_elsewhere_is_refused(client):
+    for sql in ("pg_sleep(100)", "(SELECT count(*) FROM rows)", "(SELECT content FROM read_text('/etc/hostname'))"):
+        problem = told(client.post(f"{TRANSFORMATIONS}/dry-run", json={"observe": [sql], "record": {}}), 422)
+        assert problem["field"] == "observe.0"
+        assert problem["remedy"]
+        upload = client.post("/api/v1/novelty/flows/upload", params={"observe": sql}, content=b"a\n1\n")
+        assert told(upload, 422)["field"] == "query.observe"
+
+
+def test_heavy_sql_holds_up_nobody_else(client):
+    heavy = "list_sum(list_transform([a,a,a,a,a,a,a,a,a,a], lambda a1: " * 9 + "a" + "))" * 9
+    client.put(f"{TRANSFORMATIONS}/heavy", json={"observe": [heavy.replace("lambda a1", "lambda q")]})
+    with ThreadPoolExecutor(1) as other:
+        asked = other.submit(client.post, BULK, params={"transformation": "heavy"}, json=[{"a": 1}] * 100)
+        began = time.monotonic()
+        while not asked.done():
+            assert client.get("/api/v1/admin/liveness").status_code == 200
+            assert client.post("/api/v1/novelty/x/observe", json=["a"]).status_code == 200
+            time.sleep(0.05)
+    assert asked.result().status_code in (422, 503)
+    assert time.monotonic() - began < 25

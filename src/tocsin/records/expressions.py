@@ -16,6 +16,9 @@ EXPLAINED = 100
 MISUSES = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 """What DuckDB raises when an expression, not a row, is wrong."""
 
+OVER = (duckdb.InterruptException,)
+"""What DuckDB raises when it is told to stop (bounded.py): then there is nothing to find out about rows."""
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -57,7 +60,7 @@ def run(
     sql = f"SELECT {_ROW}{columns} FROM rows WHERE {condition}"  # noqa: S608 - the expressions are the user's own
     try:
         return _ordered(_query(connection, numbered, sql), {})
-    except MISUSES:
+    except (*MISUSES, *OVER):
         raise
     except duckdb.Error as error:
         reason = _first_line(error)
@@ -66,6 +69,8 @@ def run(
         failed = _reasons(connection, numbered, sql, bad, reason)
         good = numbered.filter(pa.array(~np.isin(np.arange(table.num_rows), bad)))
         return _ordered(_query(connection, good, sql), failed)
+    except OVER:
+        raise
     except duckdb.Error as error:  # it fails whatever the row
         everything = dict.fromkeys(range(table.num_rows), _first_line(error))
         return Evaluated(np.empty(0, np.int64), {name: pa.nulls(0) for name in expressions}, everything)
@@ -117,6 +122,8 @@ def _reasons(
     for row in [*reasons][:EXPLAINED]:
         try:
             _query(connection, table.slice(row, 1), sql)
+        except OVER:
+            raise
         except duckdb.Error as error:
             reasons[row] = _first_line(error)
     return reasons

@@ -8,6 +8,7 @@ from tocsin.errors import NotFoundError
 from tocsin.serve.group_commit import GroupCommit
 from tocsin.serve.parts import Parts
 from tocsin.serve.recent import Recent
+from tocsin.serve.sql_threads import SqlThreads
 from tocsin.serve.transformation_store import Transformations
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Novelty:
     recent: Recent
     group: GroupCommit
     transformations: Transformations
+    sql: SqlThreads
 
     @classmethod
     def of(cls, parts: Parts) -> "Novelty":
@@ -35,8 +37,9 @@ class Novelty:
             recent = Recent(parts.clock)
             group = GroupCommit(lambda: parts.contexts, recent.add)
             folder = f"{parts.domain}/transformations/"
-            parts.novelty = cls(parts, recent, group, Transformations(parts.store, folder, parts.clock))
-            parts.at_end.append(group.close)
+            sql = SqlThreads()
+            parts.novelty = cls(parts, recent, group, Transformations(parts.store, folder, parts.clock), sql)
+            parts.at_end += [group.close, sql.close]
         found: Novelty = parts.novelty
         return found
 

@@ -174,7 +174,7 @@ class One(_Endpoint):
 
     async def _result(self, context: str, body: bytes, query: dict[str, Any], key: str) -> Row | None:
         if query and (transformation := await self._transformation(query)):
-            columns = await _columns_of_record(transformation, body)
+            columns = await self._columns_of_record(transformation, body)
             if columns is None:
                 return None
         else:
@@ -185,6 +185,16 @@ class One(_Endpoint):
         scores, near = await self._scores(context, columns, key, query.get("nearest", 0))
         row = as_rows(scores)[0]
         return row if near is None else {**row, "nearest": near[0]}
+
+    async def _columns_of_record(self, transformation: Transformation, body: bytes) -> list[Any] | None:
+        """Return the columns of one record's observation, None where `where` leaves it out. Raises Problem."""
+        record = json_of(body, _A_RECORD)
+        picked = await self.novelty.sql.run(transformation.apply, [record])
+        if picked.wrong:
+            problem = picked.wrong[0]
+            problem.told["field"] = "body"
+            raise problem
+        return picked.columns if len(picked.places) else None
 
 
 class Many(_Endpoint):
@@ -205,15 +215,24 @@ class Many(_Endpoint):
                 self.novelty.contexts.model(context)  # it must be there before the answer begins
 
             async def results(lines: Lines) -> bytes:
-                size, first = len(lines.whole), lines.first
-                batch = await _aside(size, batch_of, NDJSON, lines.whole, transformation, lengths, first)
+                first = lines.first
+                batch = await self._batch(NDJSON, lines.whole, transformation, lengths, first)
                 return await self._answer(context, batch, NDJSON, f"{key}#{first}" if key else "", nearest)
 
             await stream_lines(receive, send, results)
             return
         body = await body_of(receive)
-        batch = await _aside(len(body), batch_of, kind, body, transformation, lengths)
+        batch = await self._batch(kind, body, transformation, lengths)
         await answer(send, await self._answer(context, batch, kind, key, nearest), kind)
+
+    async def _batch(
+        self, kind: str, body: bytes, transformation: Transformation | None, lengths: Lengths, first: int = 0
+    ) -> Batch:
+        """Read observations; those that SQL makes of records where SQL cannot hold up anything else."""
+        if transformation is None:
+            return await _aside(len(body), batch_of, kind, body, None, lengths, first)
+        records = body.count(b"{")  # at most
+        return await self.novelty.sql.run(batch_of, kind, body, transformation, lengths, first, records=records)
 
     async def _answer(self, context: str, batch: Batch, kind: str, key: str, nearest: int) -> bytes:
         if nearest and len(batch.places) > MOST_EXPLAINED:
@@ -250,17 +269,6 @@ def _written(batch: Batch, scores: Scores | None, near: list[list[Any]] | None, 
     if kind == JSON:
         return orjson.dumps(whole)
     return b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in whole)
-
-
-async def _columns_of_record(transformation: Transformation, body: bytes) -> list[Any] | None:
-    """Return the columns of one record's observation, None where `where` leaves it out. Raises Problem."""
-    record = json_of(body, _A_RECORD)
-    picked = await asyncio.to_thread(transformation.apply, [record])
-    if picked.wrong:
-        problem = picked.wrong[0]
-        problem.told["field"] = "body"
-        raise problem
-    return picked.columns if len(picked.places) else None
 
 
 async def _aside(size_bytes: int, call: Callable[..., T], *given: Any) -> T:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from tocsin.detectors.novelty.options import MOST_COMPONENTS
 from tocsin.detectors.novelty.texts import texts
 from tocsin.errors import InputError, SettingsError
+from tocsin.records.bounded import beyond
 from tocsin.records.selection import Selection, misuse
 from tocsin.serve.incoming import said
 from tocsin.serve.problems import Problem
@@ -59,7 +60,7 @@ class Transformation:
         for name, sql in self._named().items():
             if len(sql) > MOST_CHARACTERS:
                 raise SettingsError(f"{name}: an expression has at most {MOST_CHARACTERS:,} characters")
-            if problem := misuse(sql):
+            if problem := beyond(sql) or misuse(sql):
                 raise SettingsError(f"{name}: {sql!r}: {problem}")
 
     def to_dict(self) -> dict[str, Any]:

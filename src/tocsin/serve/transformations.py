@@ -76,7 +76,8 @@ class Outcome(BaseModel):
 def routes(parts: Parts) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/api/v1/transformations", tags=["transformations"])
-    kept = Novelty.of(parts).transformations
+    novelty = Novelty.of(parts)
+    kept, sql = novelty.transformations, novelty.sql
 
     @router.get("", response_model=NamedList, dependencies=[needs("read")], summary="List transformations")
     def listed(query: Annotated[Nothing, Query()]) -> dict[str, Any]:
@@ -93,8 +94,8 @@ def routes(parts: Parts) -> APIRouter:
         if trial.name is not None:
             transformation = await kept.get(trial.name)
         else:
-            transformation = await asyncio.to_thread(_checked, trial.observe or [], trial.where or "")
-        return await asyncio.to_thread(_tried, transformation, trial.record)
+            transformation = await sql.run(_checked, trial.observe or [], trial.where or "")
+        return await sql.run(_tried, transformation, trial.record)
 
     @router.get("/{name}", response_model=Named, dependencies=[needs("read")], summary="One transformation")
     def one(name: Name, response: Response, query: Annotated[Nothing, Query()]) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def routes(parts: Parts) -> APIRouter:
         summary="Make or change one",
         responses={201: {"model": Named, "description": "It is new."}},
     )
-    def put(
+    async def put(
         name: Name,
         definition: Definition,
         response: Response,
@@ -119,7 +120,8 @@ def routes(parts: Parts) -> APIRouter:
     ) -> dict[str, Any]:
         """Write a transformation, whose SQL is checked first. With If-Match only where its ETag is still this one."""
         tag = if_match.strip().strip('"') if if_match else None
-        stored, is_new = kept.put(check_name(name), _checked(definition.observe, definition.where), tag)
+        checked = await sql.run(_checked, definition.observe, definition.where)
+        stored, is_new = await asyncio.to_thread(kept.put, check_name(name), checked, tag)
         response.headers["ETag"] = _tag(stored)
         response.status_code = 201 if is_new else 200
         return stored.to_dict()

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from tocsin.errors import SettingsError, StoreError
 from tocsin.jobs.context import check_name
 from tocsin.jobs.observations import Observations, Wanted
+from tocsin.records.bounded import beyond
 from tocsin.serve.asked import Asked, Nothing, Time
 from tocsin.serve.auth import needs
 from tocsin.serve.novelty import Novelty
@@ -88,8 +89,9 @@ def routes(parts: Parts) -> APIRouter:
         check_name(context)
         _ = novelty.contexts  # are they read back?
         wanted = await _wanted(novelty, query)
+        _check_alone(wanted)
         try:
-            reader = await run_in_threadpool(Observations, wanted, parts.whole_settings.ingest)
+            reader = await novelty.sql.run(Observations, wanted, parts.whole_settings.ingest)
         except SettingsError as error:
             raise _no_query(error) from error
         uploads.check_room()
@@ -145,6 +147,14 @@ async def _wanted(novelty: Novelty, query: UploadQuery) -> Wanted:
             remedy="give observe=… once for each component (a column's name or SQL), or transformation=…",
         )
     return Wanted(observe, where, query.kind, query.format or "")
+
+
+def _check_alone(wanted: Wanted) -> None:
+    """Raise Problem for SQL that looks at more than its record."""
+    named = {"query.observe": wanted.fields, "query.where": (wanted.where,)}
+    for field, sql in [(field, sql) for field, each in named.items() for sql in each]:
+        if problem := beyond(sql):
+            raise Problem(422, detail=f"{sql!r}: {problem}", field=field, remedy="use the record's own fields")
 
 
 def _no_query(error: SettingsError) -> Problem:

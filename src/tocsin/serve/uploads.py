@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ import pyarrow as pa
 from tocsin.clock import Clock
 from tocsin.errors import NotFoundError, TocsinError
 from tocsin.jobs.observations import Observations, Report
+from tocsin.records.bounded import within
 from tocsin.serve.novelty import Novelty
 from tocsin.serve.problems import Problem
 
@@ -28,6 +30,9 @@ MOST_KEPT = 200
 
 BLOCK_ROWS = 8192
 """Records learned at once, a few milliseconds of the event loop."""
+
+BLOCK_S = 60.0
+"""Time for reading a block, up to 65,536 records, SQL and all."""
 
 BUSY_S = 0.05
 
@@ -137,8 +142,8 @@ class Uploads:
             upload.error = _without_path(errors[0], path) if errors else ""
             upload.state = "cancelled" if upload.cancelled else "failed" if errors else "finished"
         except (TocsinError, Problem) as error:
-            upload.error = _without_path(str(error), path)
-            upload.state = "failed"
+            upload.error = "" if upload.cancelled else _without_path(str(error), path)
+            upload.state = "cancelled" if upload.cancelled else "failed"
         except BaseException:
             upload.error = "something went wrong that should not have; see the service's log"
             upload.state = "failed"
@@ -149,12 +154,19 @@ class Uploads:
             upload.ended.set()
 
     def _read(self, upload: Upload, reader: Observations, path: Path, loop: asyncio.AbstractEventLoop) -> None:
-        for columns in reader.of_files([str(path)]):
+        blocks = reader.of_files([str(path)])
+        while columns := self._next(upload, blocks):
             for start in range(0, len(columns[0]), BLOCK_ROWS):
                 if upload.cancelled:
                     return
                 part = [column.slice(start, BLOCK_ROWS) for column in columns]
                 asyncio.run_coroutine_threadsafe(self._learn(upload, part), loop).result()
+
+    @staticmethod
+    def _next(upload: Upload, blocks: Iterator[list[pa.Array]]) -> list[pa.Array] | None:
+        """Return the next block, None at the end; its SQL is broken off when it takes too long or nobody wants it."""
+        with within(BLOCK_S, lambda: upload.cancelled):
+            return next(blocks, None)
 
     async def _learn(self, upload: Upload, columns: list[pa.Array]) -> None:
         while not upload.cancelled:
