@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.kernels.strings import NULL_HASH, hash_integers, hash_strings
+from tocsin.kernels.strings import NULL_HASH, hash_columns, hash_integers, hash_strings
 
 SEEDS = st.integers(0, 2**64 - 1)
 ONES = 2**64 - 1
@@ -117,3 +117,13 @@ def test_other_types_are_refused():
         hash_integers(pa.array([1.5]))
     with pytest.raises(TypeError, match="float64"):
         hash_integers(np.array([1.5]))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_columns_hash_as_each_with_its_own_seed(rows):
+    columns = [pa.array([f"{name}{row}" for row in range(rows + 3)], pa.string()).slice(2, rows) for name in "abc"]
+    hashes, texts = hash_columns(columns)
+
+    each = [hash_strings(column, seed) for seed, column in enumerate(columns, 1)]
+    np.testing.assert_array_equal(hashes, np.concatenate(each))
+    assert texts.to_pylist() == [text for column in columns for text in column.to_pylist()]

@@ -5,6 +5,8 @@ description"), so what is kept on disk can be read by anybody. An integer is has
 A null hashes to NULL_HASH whatever the seed.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +36,22 @@ def hash_strings(values: pa.Array | pa.ChunkedArray, seed: int = 0) -> np.ndarra
         _hash_chunk(chunk, seed, out[start : start + len(chunk)])
         start += len(chunk)
     return out
+
+
+def hash_columns(columns: Sequence[pa.Array]) -> tuple[np.ndarray, pa.Array]:
+    """Hash columns of text of one length in one go, column j with seed j + 1, as `hash_strings` does.
+
+    columns: L of n strings, none null. Returns hashes: (L · n,) uint64, column after column, and the texts so.
+    """
+    joined = pa.concat_arrays([plain_text(column) for column in columns])
+    out = np.empty(len(joined), np.uint64)
+    if len(out):
+        offsets, data, valid, first = text_buffers(joined)
+        rows = len(columns[0])
+        with np.errstate(over="ignore"):  # the equations are modulo 2**64
+            for at in range(0, len(out), rows):
+                _hash_rows(offsets[at:], data, valid, first + at, _seed(at // rows + 1), out[at : at + rows])
+    return out, joined
 
 
 def hash_integers(values: np.ndarray | pa.Array | pa.ChunkedArray, seed: int = 0) -> np.ndarray:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from tocsin.detector import State
 from tocsin.detectors.novelty.shape import MARKERS
-from tocsin.kernels.strings import hash_strings
+from tocsin.kernels.strings import hash_columns
 from tocsin.kernels.texts import TextPool
 
 _RESERVED = MARKERS + 1
@@ -40,17 +40,13 @@ class ValueNumbers:
 
     def numbers(self, columns: Sequence[pa.Array]) -> np.ndarray:
         """Return the numbers of observations' values, giving new ones: L columns of n texts -> (n, L) int32."""
-        found = np.empty((len(columns[0]), len(columns)), np.int32, order="F")
-        for index, column in enumerate(columns):
-            found[:, index] = self._texts.add(hash_strings(column, index + 1), column)
-        return found
+        hashes, texts = hash_columns(columns)
+        return self._texts.add(hashes, texts).reshape(len(columns), -1).T
 
     def find(self, columns: Sequence[pa.Array]) -> np.ndarray:
         """Return the numbers of observations' values, -1 for what is not known: (n, L) int32."""
-        found = np.empty((len(columns[0]), len(columns)), np.int32, order="F")
-        for index, column in enumerate(columns):
-            found[:, index] = self._texts.numbers(hash_strings(column, index + 1))
-        return found
+        hashes, _ = hash_columns(columns)
+        return self._texts.numbers(hashes).reshape(len(columns), -1).T
 
     def state(self) -> State:
         """Return the values as members of a state."""
