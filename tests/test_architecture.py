@@ -54,7 +54,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     # Who may name whom.
     "apscheduler": ("jobs/*",),
     "click": ("cli/*",),
-    "duckdb": ("records/sql.py", "records/expressions.py", "records/selection.py"),
+    "duckdb": ("records/sql.py", "records/bounded.py", "records/expressions.py", "records/selection.py"),
     "fastapi": ("serve/*",),
     "httpx2": ("sinks/webhook.py", "serve/oidc.py"),
     "jwt": ("serve/oidc.py",),
