@@ -113,6 +113,20 @@ def test_people_see_the_most_novel_with_shares_and_what_is_usual():
     assert "2,001 observations, 0 set aside, 2,001 learned in all" in done.stderr
 
 
+def test_equal_observations_are_shown_once_and_given_each_to_programs(place):
+    rows = logins() + [{"user": "a", "host": "hc", "action": "sudo"}] * 30 + logins(5000, seed=4)
+    pyarrow.csv.write_csv(pa.Table.from_pylist(rows), place / "many.csv")
+    done = run("score", "many.csv", *FIELDS, "--fresh", "--most", "5")
+    shown = [line for line in done.stdout.splitlines() if "0." in line or "1.0000" in line]
+    assert "the 5 most novel of 7,032 observations, equal ones once" in done.stdout
+    assert len(shown) == 5
+    assert len([line for line in shown if "sudo" in line]) == 1
+    top = lines(run("score", "many.csv", *FIELDS, "--fresh", "--most", "5", "--json"))
+    best = max(lines(run("score", "many.csv", *FIELDS, "--fresh", "--json")), key=lambda row: row["score"])
+    assert top[0] == best
+    assert f"{best['sequence']:,} " in shown[0]
+
+
 def test_only_what_scores_enough():
     run("observe", "t.csv", *FIELDS, "-x", "logins")
     every = lines(run("score", "t.csv", "-x", "logins", "--json"))
@@ -193,7 +207,7 @@ def test_what_is_wrong_is_told(arguments, code, says):
 def test_a_file_of_another_make_among_many_does_not_stop_the_others(place):
     place.joinpath("odd.csv").write_text(f"{'x' * 100},b\n1,2\n")
     done = run("observe", "odd.csv", "t.csv", *FIELDS, "-x", "l", code=3)
-    assert f"odd.csv has no column 'host'; it has {'x' * 40}…, b" in done.stderr
+    assert f"odd.csv has no column 'user'; it has {'x' * 40}…, b" in done.stderr
     assert json.loads(run("list", "--json").stdout)[0]["observed"] == 2001
 
 

@@ -80,7 +80,7 @@ def run(
 
     given = reader.given
     lines = as_json and given["most"] is None
-    top = Top(given["most"] or SHOWN, given["least"])
+    top = Top(given["most"] or SHOWN, given["least"], once=not as_json)
     above = 0
     stop = threading.Event()
     with progress(quiet=as_json) as bars, stop_on_signals(stop):
@@ -117,7 +117,8 @@ def _print_lines(scores: "Scores", least: float) -> None:
 
 def _tell(reader: Reader, top: Top, above: int, model: "NoveltyModel") -> None:
     report, least = reader.observations.report, reader.given["least"]
-    show(top.rows, model, f"the {len(top.rows)} most novel of {report.observations:,} observations")
+    what = "the most novel" if len(top.rows) == 1 else f"the {len(top.rows)} most novel"
+    show(top.rows, model, f"{what} of {report.observations:,} observations, equal ones once")
     parts = [f"{report.observations:,} observations", f"{report.rejected:,} set aside"]
     parts += [f"{above:,} score {least:g} or more"] if least else []
     parts += [f"{model.observed:,} learned in all", f"{model.entries:,} entries", f"{model.nbytes / 2**20:,.1f} MiB"]

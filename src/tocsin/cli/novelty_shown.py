@@ -34,10 +34,14 @@ class Shown:
 
 @dataclass
 class Top:
-    """The most novel observations of many. most: how many; least: the score from which one is wanted."""
+    """The most novel observations of many. most: how many; least: the score from which one is wanted.
+
+    once: of equal observations only the most novel; they would fill the table, as they come one after the other.
+    """
 
     most: int
     least: float = 0.0
+    once: bool = False
     rows: list[Shown] = field(default_factory=list)
 
     def add(self, scores: "Scores") -> None:
@@ -46,13 +50,23 @@ class Top:
 
         floor = self.rows[-1].row["score"] if len(self.rows) >= self.most else 0.0
         wanted = np.flatnonzero(scores.score >= max(self.least, floor))
-        if len(wanted) > self.most:
-            wanted = wanted[np.lexsort((wanted, -scores.raw[wanted], -scores.score[wanted]))[: self.most]]
+        wanted = wanted[np.lexsort((wanted, -scores.raw[wanted], -scores.score[wanted]))]
+        wanted = np.sort((_firsts(scores, wanted) if self.once else wanted)[: self.most])
         if not len(wanted):
             return
-        wanted = np.sort(wanted)
         found = zip(picked(scores, wanted), scores.raw[wanted].tolist(), strict=True)
-        self.rows = sorted([*self.rows, *(Shown(*each) for each in found)], key=lambda each: each.rank)[: self.most]
+        rows = sorted([*self.rows, *(Shown(*each) for each in found)], key=lambda each: each.rank)
+        if self.once:
+            rows = list({tuple(each.row["observation"]): each for each in reversed(rows)}.values())
+            rows.sort(key=lambda each: each.rank)
+        self.rows = rows[: self.most]
+
+
+def _firsts(scores: "Scores", wanted: np.ndarray) -> np.ndarray:
+    """Return of equal observations the first in this order; the order stays."""
+    coded = [column.take(wanted).dictionary_encode().indices.to_numpy() for column in scores.columns]
+    _, first = np.unique(np.stack(coded), axis=1, return_index=True)
+    return wanted[np.sort(first)]
 
 
 def show(rows: Sequence[Shown], model: "NoveltyModel", title: str) -> None:
