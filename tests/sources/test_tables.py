@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tocsin.detectors.novelty.texts import texts
 from tocsin.errors import InputError
 from tocsin.sources.tables import is_json, layout, read_csv, read_json, read_parquet
 
@@ -97,3 +98,10 @@ def test_parquet(tmp_path):
     path.write_bytes(b"PAR1 broken")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         list(read_parquet(path))
+
+
+@pytest.mark.parametrize("beside", ["", '{"x": "none"}\n', '{"x": [1, {"y": 2}]}\n', "no json\n", '{"x": true}\n'])
+def test_a_number_reads_the_same_whatever_lines_are_beside_it(tmp_path, beside):
+    numbers = '{"x": 443.0}\n{"x": 443}\n{"x": 0.1}\n{"x": -2.0}\n'
+    (piece,) = read_json(tmp_path / "t.ndjson", iter([(numbers + beside).encode()]))
+    assert texts(piece.table.column("x").combine_chunks()).to_pylist()[:4] == ["443", "443", "0.1", "-2"]

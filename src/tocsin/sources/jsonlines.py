@@ -175,13 +175,19 @@ def _python_column(values: list[Any]) -> JsonColumn:
 
 
 def as_text(value: Any) -> str | None:
-    """Return a value as text: a list of plain values joined by commas, what is nested as JSON."""
+    """Return a value as text: a list of plain values joined by commas, what is nested as JSON.
+
+    A whole number is written as one, 443.0 too: what it reads as must not depend on the lines beside it, which decide
+    whether a column is one of numbers.
+    """
     if value is None:
         return None
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()  # JSON may hold half a surrogate pair
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
     if isinstance(value, _NUMBER):
         return repr(value) if abs(value) < 10**300 else str(float("inf"))
     if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
