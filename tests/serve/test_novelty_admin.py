@@ -207,3 +207,11 @@ def test_scopes(start_service, method, path, scope):
         _, token = service.app.ledger.keys.create(held, held)
         answer = service.client.request(method, f"{CONTEXTS}{path}", headers={"Authorization": f"Bearer {token}"})
         assert (answer.status_code == 403) == (SCOPES.index(held) < SCOPES.index(scope))
+
+
+def test_a_kind_of_the_wrong_length_is_named(service):
+    service.client.post("/api/v1/novelty/web/observe", json=["a", "b"])
+    for path, field in (("forget", "pattern"), ("feedback", "observation")):
+        answer = service.client.post(f"/api/v1/novelty/web/{path}", json={field: ["a"]})
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+        assert answer.json()["remedy"]

@@ -277,3 +277,26 @@ def test_what_was_acknowledged_is_there_after_a_restart(start_service):
     first.running.stop()
     first.running.join()
     assert observed(start_service()) == len(result)
+
+
+def stream(table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def test_an_arrow_stream_without_rows_is_answered_with_one_of_the_same_kind(service):
+    found = []
+    for rows in ([], ["x", "y"]):
+        table = pa.table({"a": pa.array(rows, pa.string()), "b": pa.array(rows, pa.string())})
+        answer = service.client.post("/api/v1/novelty/arrows/observe/bulk", content=stream(table), headers=ARROW)
+        found.append(pa.ipc.open_stream(answer.content).read_all())
+    assert [each.num_rows for each in found] == [0, 2]
+    assert found[0].schema == found[1].schema
+
+
+def test_an_arrow_column_of_lists_is_refused_as_a_list_in_json_is(service):
+    body = stream(pa.table({"a": [[1]], "b": ["x"]}))
+    answer = service.client.post("/api/v1/novelty/arrows/observe/bulk", content=body, headers=ARROW)
+    assert (answer.status_code, answer.json()["field"]) == (422, "body.a")

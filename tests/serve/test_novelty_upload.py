@@ -113,6 +113,19 @@ def test_wrong_questions_are_refused(service, query, field):
     assert told(service.client.post(f"{UPLOAD}?{query}", content=CSV), 422)["field"] == field
 
 
+def test_a_file_that_breaks_off_is_learned_so_far_and_says_so(service):
+    answer = service.client.post(UPLOAD, params={"observe": "proto"}, content=gzip.compress(CSV)[:-6])
+    upload = finished(service.client, answer)
+    assert (upload["state"], upload["observed"]) == ("finished", 300)
+    assert upload["error"].startswith("the file: ")
+
+
+def test_a_word_that_no_context_may_be_called_is_refused(service):
+    answer = service.client.post("/api/v1/novelty/recent/upload", params={"observe": "proto"}, content=CSV)
+    assert told(answer, 422)["field"] == "context"
+    assert service.client.get("/api/v1/novelty").json() == {"contexts": []}
+
+
 def test_uploads_are_listed_and_cancelled(service):
     client = service.client
     large = b"proto,port\n" + b"".join(b"tcp,%d\n" % (number % 60_000) for number in range(1_500_000))

@@ -147,7 +147,7 @@ class Observations:
             yield part
 
     def _of(self, path: Path) -> Iterator[tuple[str, pa.Table]]:
-        pieces, head = _opened(path)
+        pieces, head = _opened(path, self.report.warnings)
         name = self.wanted.format_name or _recognised(head, path)
         if name not in _TABLES:
             yield from self._log(path, name, pieces)
@@ -207,10 +207,13 @@ def mixed(report: Report, wanted: Wanted) -> str:
     return f"records of several kinds were observed alike ({', '.join(sorted(report.kinds))}); --kind chooses one"
 
 
-def _opened(path: Path) -> tuple[Iterator[bytes], bytes]:
-    """Return a file's or pipe's unpacked bytes, and the first of them: of a pipe a line at least. Raises InputError."""
+def _opened(path: Path, warnings: list[str]) -> tuple[Iterator[bytes], bytes]:
+    """Return a file's or pipe's unpacked bytes, and the first of them: of a pipe a line at least. Raises InputError.
+
+    warnings: told at the end that a packed file breaks off, where it does.
+    """
     piped = is_pipe(path)
-    pieces = _piped(path) if piped else Stream(path).pieces()
+    pieces = _piped(path) if piped else _whole(path, warnings)
     begun: list[bytes] = []
     for piece in pieces:
         begun.append(piece)
@@ -220,6 +223,13 @@ def _opened(path: Path) -> tuple[Iterator[bytes], bytes]:
     if not head.strip():
         raise InputError(f"{path}: is empty")
     return chain([head], pieces), head[:HEAD_BYTES]
+
+
+def _whole(path: Path, warnings: list[str]) -> Iterator[bytes]:
+    stream = Stream(path)
+    yield from stream.pieces()
+    if stream.warning:
+        warnings.append(f"{path}: {stream.warning}")
 
 
 def _piped(path: Path) -> Iterator[bytes]:

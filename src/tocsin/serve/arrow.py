@@ -20,6 +20,9 @@ def columns_of_stream(body: bytes) -> list[pa.Array]:
         with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
             table = reader.read_all()
         table.validate(full=True)  # what a stranger sends may point outside of its buffers
+        if nested := next((field.name for field in table.schema if pa.types.is_nested(field.type)), None):
+            detail = f"the column {nested!r} holds lists or records; a component is one value"
+            raise Problem(422, detail=detail, field=f"body.{nested}", remedy=_REMEDY)
         columns = [texts(column.combine_chunks()) for column in table.columns]
     except (pa.ArrowException, ValueError, OSError) as error:
         first = (str(error) or "it is cut off").splitlines()[0]
@@ -36,7 +39,19 @@ def stream_of(scores: Scores) -> bytes:
     mostNovelComponent is the index, novelty its bits; bits and share are lists as long as the observation. The
     observations themselves are not in it: whoever sent them has them.
     """
-    table = table_of(scores)
+    return _stream(table_of(scores))
+
+
+def stream_of_none(length: int) -> bytes:
+    """Return what `stream_of` gives of no observations, of so many components."""
+    doubles, whole = pa.float64(), pa.int64()
+    types = dict.fromkeys(("score", "totalObsScore", "probability", "uniqueness", "infoContent"), doubles)
+    lists = dict.fromkeys(("bits", "share"), pa.list_(doubles, length))
+    end = {"mostNovelComponent": pa.int32(), "novelty": doubles, **lists, "warm": pa.bool_(), "confidence": doubles}
+    return _stream(pa.schema({"sequence": whole, **types, **end}).empty_table())
+
+
+def _stream(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tocsin.errors import NotFoundError
+from tocsin.errors import InputError, NotFoundError
+from tocsin.jobs.context import check_name
 from tocsin.serve.group_commit import GroupCommit
 from tocsin.serve.parts import Parts
+from tocsin.serve.problems import Problem
 from tocsin.serve.recent import Recent
 from tocsin.serve.sql_threads import SqlThreads
 from tocsin.serve.transformation_store import Transformations
@@ -18,6 +20,16 @@ T = TypeVar("T")
 
 RESERVED = frozenset({"recent"})
 """Words that no context may be called: paths of the API begin with them."""
+
+
+def check_new(context: str) -> None:
+    """Raise Problem for what no context may be called. What is there has passed it."""
+    try:
+        check_name(context)
+    except InputError as error:
+        raise Problem(422, detail=str(error), field="context", remedy="choose another name") from error
+    if context in RESERVED:
+        raise Problem(422, detail=f"{context!r} is a path of this API", field="context", remedy="choose another")
 
 
 @dataclass

@@ -12,7 +12,7 @@ from tocsin.errors import InputError, ModelError, SettingsError
 from tocsin.jobs.context import ContextStatus, check_name
 from tocsin.serve.asked import Asked, Nothing, SomeTime, Time, ago
 from tocsin.serve.auth import needs
-from tocsin.serve.novelty import RESERVED, Novelty
+from tocsin.serve.novelty import Novelty, check_new
 from tocsin.serve.novelty_openapi import describe_recent
 from tocsin.serve.novelty_patterns import add_patterns
 from tocsin.serve.parts import Parts
@@ -190,8 +190,7 @@ def _add_contexts(router: APIRouter, novelty: Novelty) -> None:
     )
     async def create(context: Context, options: OptionsAsked, query: Annotated[Nothing, Query()]) -> dict[str, Any]:
         """Create a context with options of its own. One that is there already is not changed: 409."""
-        if context in RESERVED:
-            raise Problem(422, detail=f"{context!r} is a path of this API", field="context", remedy="choose another")
+        check_new(context)
         checked = _options(options)
         await novelty.change(lambda contexts: contexts.create(context, checked))
         return _document(novelty.contexts.status(context))
@@ -236,8 +235,7 @@ def _add_files(router: APIRouter, novelty: Novelty) -> None:
     )
     async def import_(context: Context, query: Annotated[ImportQuery, Query()], request: Request) -> dict[str, Any]:
         """Make a context of a file that export returned."""
-        if context in RESERVED:
-            raise Problem(422, detail=f"{context!r} is a path of this API", field="context", remedy="choose another")
+        check_new(context)
         data = await request.body()
         try:
             await novelty.change(lambda contexts: contexts.import_(context, data, replace=query.replace))

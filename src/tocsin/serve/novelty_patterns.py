@@ -1,5 +1,7 @@
 """Kinds of observations over the service: call them normal, take that back, forget them, look for the nearest."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -14,6 +16,7 @@ from tocsin.serve.asked import Asked, Nothing, Text, Time
 from tocsin.serve.auth import needs, who
 from tocsin.serve.incoming import refusal
 from tocsin.serve.novelty import Novelty
+from tocsin.serve.problems import Problem
 
 Context = Annotated[
     str, Path(max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the context.")
@@ -96,7 +99,8 @@ def add_patterns(router: APIRouter, novelty: Novelty) -> None:
     async def forget(context: Context, asked: PatternAsked, query: Annotated[Nothing, Query()]) -> dict[str, int]:
         """Unlearn observations of a kind, as if they had never been seen."""
         pattern = [_part(part, index) for index, part in enumerate(asked.pattern)]
-        return {"forgotten": await novelty.change(lambda contexts: contexts.forget(context, pattern))}
+        with _about("pattern"):
+            return {"forgotten": await novelty.change(lambda contexts: contexts.forget(context, pattern))}
 
     @router.post(
         "/{context}/feedback",
@@ -111,9 +115,10 @@ def add_patterns(router: APIRouter, novelty: Novelty) -> None:
         """Lower the score of a kind of observation, until that is taken back."""
         pattern = [None if part is None else text_of(part, f"[{i}]") for i, part in enumerate(asked.observation)]
         by = who(request).name
-        given = await novelty.change(
-            lambda contexts: contexts.feedback(context, pattern, asked.strength, by=by, note=asked.note)
-        )
+        with _about("observation"):
+            given = await novelty.change(
+                lambda contexts: contexts.feedback(context, pattern, asked.strength, by=by, note=asked.note)
+            )
         return _document(given)
 
     @router.get("/{context}/feedback", response_model=FeedbackList, dependencies=[needs("read")], summary="List them")
@@ -144,6 +149,17 @@ def add_patterns(router: APIRouter, novelty: Novelty) -> None:
         except InputError as error:
             raise refusal(error, single=True) from error
         return {"nearest": found[0]}
+
+
+@contextmanager
+def _about(field: str) -> Iterator[None]:
+    """Let what is wrong with a kind of observations name the field that it stood in."""
+    try:
+        yield
+    except InputError as error:
+        detail, _, remedy = str(error).partition("; ")
+        remedy = remedy or "give a part for each component, null for any value"
+        raise Problem(422, detail=detail, field=field, remedy=remedy) from error
 
 
 def _part(part: Any, index: int) -> Part:

@@ -18,8 +18,7 @@ from tocsin.detectors.novelty.components import columns_of
 from tocsin.detectors.novelty.rows import Row, as_rows
 from tocsin.detectors.novelty.scores import Scores
 from tocsin.errors import InputError
-from tocsin.jobs.context import check_name
-from tocsin.serve.arrow import stream_of
+from tocsin.serve.arrow import stream_of, stream_of_none
 from tocsin.serve.auth import check
 from tocsin.serve.batches import ARRAY_OR_STREAM, Batch, Lengths, batch_of
 from tocsin.serve.incoming import (
@@ -38,7 +37,7 @@ from tocsin.serve.incoming import (
     query_of,
     refusal,
 )
-from tocsin.serve.novelty import RESERVED, Novelty
+from tocsin.serve.novelty import Novelty, check_new
 from tocsin.serve.novelty_openapi import describe_hot as describe
 from tocsin.serve.novelty_stream import Lines, stream_lines
 from tocsin.serve.parts import Parts
@@ -113,12 +112,7 @@ class _Endpoint:
         if caller is None or not caller.may("score"):
             check(Request(scope), "score")  # it says what is missing
         context: str = scope["path_params"]["context"]
-        try:
-            check_name(context)
-        except InputError as error:
-            raise Problem(422, detail=str(error), field="context", remedy="choose another name") from error
-        if context in RESERVED:
-            raise Problem(422, detail=f"{context!r} is a path of this API", field="context", remedy="choose another")
+        check_new(context)
         return context
 
     def _key(self, headers: Mapping[bytes, bytes]) -> str:
@@ -261,7 +255,7 @@ async def answer(send: Send, data: bytes, kind: str = JSON) -> None:
 def _written(batch: Batch, scores: Scores | None, near: list[list[Any]] | None, kind: str) -> bytes:
     """Return the answer's body."""
     if kind == ARROW:
-        return stream_of(scores) if scores is not None else b""
+        return stream_of(scores) if scores is not None else stream_of_none(len(batch.columns))
     rows = as_rows(scores) if scores is not None else []
     if near is not None:
         rows = [{**row, "nearest": each} for row, each in zip(rows, near, strict=True)]

@@ -10,12 +10,11 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from tocsin.errors import SettingsError, StoreError
-from tocsin.jobs.context import check_name
 from tocsin.jobs.observations import Observations, Wanted
 from tocsin.records.bounded import beyond
 from tocsin.serve.asked import Asked, Nothing, Time
 from tocsin.serve.auth import needs
-from tocsin.serve.novelty import Novelty
+from tocsin.serve.novelty import Novelty, check_new
 from tocsin.serve.novelty_admin import Context
 from tocsin.serve.parts import Parts
 from tocsin.serve.problems import Problem
@@ -56,7 +55,7 @@ class UploadDocument(BaseModel):
     observed: int = Field(description="Records learned so far.")
     rejected: int = Field(description="Records that could not be used.")
     reasons: list[str] = Field(description="Why, of the first of them.")
-    error: str = Field(description="What ended it, where that was an error.")
+    error: str = Field(description="What ended it where that was an error, or that the file breaks off.")
     started: Time
     finished: Time | None
 
@@ -86,7 +85,7 @@ def routes(parts: Parts) -> APIRouter:
         context: Context, query: Annotated[UploadQuery, Query()], request: Request, response: Response
     ) -> dict[str, Any]:
         """Keep a file (CSV, JSON lines, Parquet, Zeek and other logs), and observe its records in the background."""
-        check_name(context)
+        check_new(context)
         _ = novelty.contexts  # are they read back?
         wanted = await _wanted(novelty, query)
         _check_alone(wanted)

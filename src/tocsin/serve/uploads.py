@@ -139,7 +139,8 @@ class Uploads:
         try:
             await loop.run_in_executor(self._readers, self._read, upload, reader, path, loop)
             errors = upload.report.errors
-            upload.error = _without_path(errors[0], path) if errors else ""
+            doubts = [*errors, *upload.report.warnings]
+            upload.error = _without_path(doubts[0], path) if doubts else ""
             upload.state = "cancelled" if upload.cancelled else "failed" if errors else "finished"
         except (TocsinError, Problem) as error:
             upload.error = "" if upload.cancelled else _without_path(str(error), path)
@@ -184,6 +185,6 @@ class Uploads:
 def _without_path(text: str, path: Path | None = None) -> str:
     """Return a message that speaks of the file, and not of where it was kept."""
     if path is not None:
-        return text.replace(str(path), "the file").replace("--fields", "observe")
+        return text.replace(str(path), "the file").replace("--fields", "observe").replace("--format", "format")
     head, colon, rest = text.partition(":")
     return f"row {rest.partition(':')[0]}:{rest.partition(':')[2]}" if colon and "/" in head else text
