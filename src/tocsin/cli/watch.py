@@ -140,7 +140,7 @@ def _tell(inputs: "list[Input]") -> bool:
     if unasked:
         kinds = ", ".join(sorted(set(unasked)))
         logs = "a log" if len(unasked) == 1 else f"{len(unasked)} logs"
-        click.echo(f"not read: {logs} of records that no summary asks for: {printable(kinds)}", err=True)
+        click.echo(f"not read: {logs} of records that nothing asks for: {printable(kinds)}", err=True)
     for each in inputs:
         for warning in each.warnings:
             click.echo(f"warning: {printable(warning)}", err=True)
