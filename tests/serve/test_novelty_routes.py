@@ -300,3 +300,17 @@ def test_an_arrow_column_of_lists_is_refused_as_a_list_in_json_is(service):
     body = stream(pa.table({"a": [[1]], "b": ["x"]}))
     answer = service.client.post("/api/v1/novelty/arrows/observe/bulk", content=body, headers=ARROW)
     assert (answer.status_code, answer.json()["field"]) == (422, "body.a")
+
+
+def test_more_observations_than_a_request_may_hold_are_refused(service):
+    service.client.post("/api/v1/novelty/many/observe", json=["a"])
+    nothing = pa.table({"a": pa.nulls(2_000_000_000)})
+    bulk = "/api/v1/novelty/many/observe/bulk"
+    for answer in (
+        service.client.post(bulk, content=b"[" + b"5," * 1_000_000 + b"5]", params={"partial": 1}),
+        service.client.post(bulk, content=b"5\n" * 1_000_001, headers={"content-type": "application/x-ndjson"}),
+        service.client.post(bulk, content=stream(nothing), headers=ARROW),
+    ):
+        assert (answer.status_code, answer.json()["field"]) == (413, "body")
+        assert "1,000,000" in answer.json()["detail"]
+    assert service.client.get("/api/v1/novelty/many").json()["observed"] == 1

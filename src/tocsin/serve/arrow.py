@@ -9,7 +9,10 @@ import pyarrow as pa
 from tocsin.detectors.novelty.options import MOST_COMPONENTS
 from tocsin.detectors.novelty.scores import Scores
 from tocsin.detectors.novelty.texts import texts
+from tocsin.serve.incoming import check_count
 from tocsin.serve.problems import Problem
+
+MOST_UNPACKED_BYTES = 1 << 30
 
 _REMEDY = "send one Arrow IPC stream whose columns are the components, all of one length"
 
@@ -18,7 +21,7 @@ def columns_of_stream(body: bytes) -> list[pa.Array]:
     """Return the columns of an Arrow IPC stream, each as n texts. Raises Problem 400 or 422."""
     try:
         with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
-            table = reader.read_all()
+            table = _whole(reader)
         table.validate(full=True)  # what a stranger sends may point outside of its buffers
         if nested := next((field.name for field in table.schema if pa.types.is_nested(field.type)), None):
             detail = f"the column {nested!r} holds lists or records; a component is one value"
@@ -31,6 +34,20 @@ def columns_of_stream(body: bytes) -> list[pa.Array]:
         detail = f"an observation has 1 to {MOST_COMPONENTS} components, not {len(columns)}"
         raise Problem(422, detail=detail, field="body", remedy=_REMEDY)
     return columns
+
+
+def _whole(reader: pa.RecordBatchStreamReader) -> pa.Table:
+    """Return a stream's rows: of columns without values, or packed ones, a few bytes may hold any number."""
+    batches: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in reader:
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        check_count(rows)
+        if size > MOST_UNPACKED_BYTES:
+            detail = f"unpacked, this stream has more than {MOST_UNPACKED_BYTES:,} bytes"
+            raise Problem(413, detail=detail, field="body", remedy="send it in parts")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def stream_of(scores: Scores) -> bytes:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tocsin.detectors.novelty.components import columns_of
 from tocsin.errors import InputError
 from tocsin.serve.arrow import columns_of_stream
-from tocsin.serve.incoming import ARROW, JSON, NDJSON, lines_of, list_of, refusal
+from tocsin.serve.incoming import ARROW, JSON, NDJSON, check_count, lines_of, list_of, refusal
 from tocsin.serve.problems import Problem
 from tocsin.serve.transformation import Transformation
 
@@ -87,8 +87,12 @@ def _values(
     kind: str, body: bytes, transformation: Transformation | None, first: int
 ) -> tuple[list[Any], dict[int, Problem]]:
     if kind == NDJSON:
-        return lines_of(body.split(b"\n"), first)
-    return list_of(body, _RECORDS if transformation else _OBSERVATIONS), {}
+        lines = [line for line in body.split(b"\n") if line]
+        check_count(len(lines))
+        return lines_of(lines, first)
+    values = list_of(body, _RECORDS if transformation else _OBSERVATIONS)
+    check_count(len(values))
+    return values, {}
 
 
 def _good_ones(values: list[Any], wrong: dict[int, Problem], lengths: Lengths, first: int) -> Batch:

@@ -11,6 +11,10 @@ from tocsin.errors import InputError
 from tocsin.serve.problems import Problem
 
 JSON, NDJSON, ARROW = "application/json", "application/x-ndjson", "application/vnd.apache.arrow.stream"
+MOST_OBSERVATIONS = 1_000_000
+"""Observations of a request, where all are read before any is answered: each takes a hundred times the five bytes that
+one may be sent in."""
+
 _PLACE = re.compile(r"((?:\[\d+\])+): (.*)", re.DOTALL)
 
 Scope = MutableMapping[str, Any]
@@ -154,6 +158,17 @@ def refusal(error: InputError, *, first: int = 0, single: bool = False) -> Probl
         field=field or "body",
         remedy=remedy or "send a list of texts, numbers, booleans or nulls, as many as this context's others have",
     )
+
+
+def check_count(count: int) -> None:
+    """Raise Problem for more observations than one request may hold."""
+    if count > MOST_OBSERVATIONS:
+        raise Problem(
+            413,
+            detail=f"{count:,} observations are more than the {MOST_OBSERVATIONS:,} that one request may hold",
+            field="body",
+            remedy=f"send them in parts, or as {NDJSON} with ?partial=1, which has no such limit",
+        )
 
 
 def said(value: Any) -> str:
