@@ -9,7 +9,7 @@ from tocsin.records.flow import TIMESTAMP
 from tocsin.records.maps import plain
 from tocsin.records.rows import Rows
 
-EVENT_TIMES = ("ts", "time", "timestamp", "@timestamp")
+EVENT_TIMES = ("ts", "time", "timestamp", "@timestamp", "eventTime")
 """Where an event's time is looked for, in this order."""
 
 _NUMBER = r"^[0-9]+(\.[0-9]*)?([eE][+]?[0-9]{1,2})?$"

@@ -13,8 +13,8 @@ from tocsin.sources.mixed import json_header, parse_json
 class NdjsonSource(LineSource):
     """Reads JSON objects, one a line, as records of kind `event`; Zeek's and Suricata's lines among them as theirs.
 
-    The time is the first of `ts`, `time`, `timestamp`, `@timestamp` that can be read as one: text as ISO 8601, a
-    number as seconds since 1970, or as milliseconds (microseconds, nanoseconds) where it is too large for that. It
+    The time is the first of `ts`, `time`, `timestamp`, `@timestamp`, `eventTime` that can be read as one: text as ISO
+    8601, a number as seconds since 1970, or as milliseconds (microseconds, nanoseconds) where it is too large. It
     becomes the column `ts`. Nested fields are flattened by dots, lists become text. A line without a time is set aside.
     Delivery: each line once, in the order of the file, from any line on.
     Specification: RFC 8259; https://github.com/ndjson/ndjson-spec.
