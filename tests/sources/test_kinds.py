@@ -211,7 +211,7 @@ def test_all_of_suricatas_events(log):
 def test_an_events_time(log, fields, expected):
     batches = read(NdjsonSource(), log, json.dumps({**fields, "a": 1}) + "\n")
     if expected is None:
-        assert set_aside(batches) == [(1, "no time (ts, time, timestamp, @timestamp)")]
+        assert set_aside(batches) == [(1, "no time (ts, time, timestamp, @timestamp, eventTime)")]
     else:
         [row] = by_kind(batches)["event"]
         assert row["ts"].timestamp() == expected
