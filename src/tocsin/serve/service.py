@@ -24,6 +24,7 @@ from tocsin.serve import (
 )
 from tocsin.serve.callers import Callers, Credentials
 from tocsin.serve.gate import Gate
+from tocsin.serve.heap import keep_trim
 from tocsin.serve.keyring import Keyring
 from tocsin.serve.limits import Buckets
 from tocsin.serve.oidc import Oidc
@@ -127,6 +128,7 @@ def _lifespan(parts: Parts, credentials: list[Credentials]) -> Callable[[FastAPI
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opening = asyncio.create_task(_open(parts), name="open contexts")
         keeping = [asyncio.create_task(each.keep_fresh(), name="credentials") for each in credentials]
+        keeping.append(asyncio.create_task(keep_trim(), name="trim"))
         try:
             yield
         finally:
