@@ -84,3 +84,31 @@ def test_a_large_body_in_one_piece_is_no_large_head(service):
         "/api/v1/suppressions/test", content=body, headers={"Content-Type": "application/json"}
     )
     assert answer.status_code != 400, answer.text
+
+
+def large_answer(service) -> socket.socket:
+    """Return a connection on which an answer of some forty megabytes begins to come."""
+    body = b"[" + b'["a"],' * 150_000 + b'["a"]]'
+    connection = connect(service)
+    head = b"POST /api/v1/novelty/web/observe/bulk HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    connection.sendall(head % len(body) + body)
+    assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    return connection
+
+
+def test_who_takes_nothing_of_an_answer_is_hung_up_on(service, monkeypatch):
+    monkeypatch.setattr(protocol, "STALL_S", 0.3)
+    with large_answer(service) as connection:
+        time.sleep(2)
+        assert len(answer(connection)) < 30_000_000  # what the system had taken already
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it(service, monkeypatch):
+    monkeypatch.setattr(protocol, "STALL_S", 0.5)
+    with large_answer(service) as connection:
+        taken, began = 0, time.monotonic()
+        while taken < 30_000_000 and (piece := connection.recv(262_144)):
+            taken += len(piece)
+            if time.monotonic() - began < 2:
+                time.sleep(0.02)
+        assert taken >= 30_000_000

@@ -1,7 +1,8 @@
-"""HTTP/1.1 as uvicorn speaks it, with what it leaves open: how large a head may be, and how long it may take.
+"""HTTP/1.1 as uvicorn speaks it, with what it leaves open: how large a head may be, how long it may take, and how long
+an answer waits for who does not take it.
 
 Without that, who sends a header that never ends fills the memory, and who sends one byte now and then keeps a
-connection, both before any route, limit or log has seen a request.
+connection, both before any route, limit or log has seen a request; and who never reads keeps the answer in memory.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from tocsin.serve.problems import Problem
 MOST_HEAD_BYTES = 65_536
 HEAD_S = 15.0
 """Time for a request's line and headers, from their first byte on, or from the connection on where it is the first."""
+STALL_S = 30.0
+"""Who takes nothing of an answer for so long is hung up on, with what is left of it."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -21,6 +24,8 @@ class Protocol(HttpToolsProtocol):
     _is_in_head = False
     _head_bytes = 0
     _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _left_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -30,7 +35,20 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._end_head()
+        self._end_stall()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Much of an answer has not been taken yet: see whether it will be."""
+        super().pause_writing()
+        self._end_stall()
+        self._left_bytes = self.transport.get_write_buffer_size()
+        self._stalled = self.loop.call_later(STALL_S, self._look)
+
+    def resume_writing(self) -> None:
+        """It was."""
+        self._end_stall()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Take what came; nearly always that is a whole head, which costs nothing here."""
@@ -75,3 +93,16 @@ class Protocol(HttpToolsProtocol):
     def _hang_up(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
+
+    def _look(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left >= self._left_bytes:
+            self.transport.abort()  # closing would wait for what is left to be taken
+            return
+        self._left_bytes = left
+        self._stalled = self.loop.call_later(STALL_S, self._look)
+
+    def _end_stall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
