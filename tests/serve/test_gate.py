@@ -296,6 +296,13 @@ def test_only_a_trusted_proxy_says_who_is_behind_it(start_service, proxies, expe
     assert answer.status_code == expected
 
 
+def test_who_watches_the_service_is_answered_whatever_others_at_this_address_do(start_service):
+    client = start_service(auth="keys", wait=False).client
+    while client.get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code != 429:
+        pass
+    assert client.get("/api/v1/admin/liveness").status_code == 200
+
+
 def test_what_is_too_much_at_once_is_refused(gated):
     client = gated(max_running=1)
 
