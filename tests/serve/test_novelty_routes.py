@@ -314,3 +314,13 @@ def test_more_observations_than_a_request_may_hold_are_refused(service):
         assert (answer.status_code, answer.json()["field"]) == (413, "body")
         assert "1,000,000" in answer.json()["detail"]
     assert service.client.get("/api/v1/novelty/many").json()["observed"] == 1
+
+
+def test_a_stream_that_is_much_larger_unpacked_is_refused(service, monkeypatch):
+    monkeypatch.setattr("tocsin.serve.arrow.MOST_UNPACKED_BYTES", 1_000_000)
+    known = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * 100]))
+    answer = service.client.post(
+        "/api/v1/novelty/packed/observe/bulk", content=stream(pa.table({"a": known})), headers=ARROW
+    )
+    assert (answer.status_code, answer.json()["field"]) == (413, "body")
+    assert service.client.get("/api/v1/novelty").json() == {"contexts": []}

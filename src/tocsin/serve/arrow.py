@@ -12,7 +12,7 @@ from tocsin.detectors.novelty.texts import texts
 from tocsin.serve.incoming import check_count
 from tocsin.serve.problems import Problem
 
-MOST_UNPACKED_BYTES = 1 << 30
+MOST_UNPACKED_BYTES = 256 << 20
 
 _REMEDY = "send one Arrow IPC stream whose columns are the components, all of one length"
 
@@ -30,6 +30,7 @@ def columns_of_stream(body: bytes) -> list[pa.Array]:
     except (pa.ArrowException, ValueError, OSError) as error:
         first = (str(error) or "it is cut off").splitlines()[0]
         raise Problem(400, detail=f"this is no Arrow stream: {first}", field="body", remedy=_REMEDY) from error
+    _check_size(sum(column.nbytes for column in columns))
     if not 0 < len(columns) <= MOST_COMPONENTS:
         detail = f"an observation has 1 to {MOST_COMPONENTS} components, not {len(columns)}"
         raise Problem(422, detail=detail, field="body", remedy=_REMEDY)
@@ -43,11 +44,15 @@ def _whole(reader: pa.RecordBatchStreamReader) -> pa.Table:
     for batch in reader:
         rows, size = rows + batch.num_rows, size + batch.nbytes
         check_count(rows)
-        if size > MOST_UNPACKED_BYTES:
-            detail = f"unpacked, this stream has more than {MOST_UNPACKED_BYTES:,} bytes"
-            raise Problem(413, detail=detail, field="body", remedy="send it in parts")
+        _check_size(size)
         batches.append(batch)
     return pa.Table.from_batches(batches, reader.schema)
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_UNPACKED_BYTES:
+        detail = f"unpacked, this stream has more than {MOST_UNPACKED_BYTES:,} bytes"
+        raise Problem(413, detail=detail, field="body", remedy="send it in parts")
 
 
 def stream_of(scores: Scores) -> bytes:
