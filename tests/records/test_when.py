@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tocsin.records.when import parse_span, parse_until, parse_when
 from tocsin.errors import SettingsError
+from tocsin.records.when import parse_span, parse_until, parse_when
 
 NOW = datetime(2025, 1, 8, 12, tzinfo=UTC)
 

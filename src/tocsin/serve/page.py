@@ -22,6 +22,7 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
+
 def routes() -> list[Route]:
     """Return the routes of the page, which are open to all and hold nothing secret: `/` and `/ui/NAME`."""
     return [_route(name, media_type) for name, media_type in MEDIA_TYPES.items()]
