@@ -27,6 +27,7 @@ ENDLESS = "a + (SELECT count(*) FROM range(1000000000000) t(b) WHERE b % 7 = 3)"
         ("random()", "random"),
         ("length(repeat('x', 9))", "repeat"),
         ("list_sum(range(9))", "range"),
+        ("lpad(a, 2000000000, a)", "lpad"),
         ("[1].list_transform(lambda x: x + random())", "random"),
     ],
 )

@@ -20,7 +20,7 @@ from tocsin.records.sql import own_connection
 LOOK_S = 0.05
 """So often a watch looks whether the time is over, and breaks off whatever runs then."""
 
-MULTIPLIERS = frozenset({"range", "generate_series", "repeat"})
+MULTIPLIERS = frozenset({"range", "generate_series", "repeat", "lpad", "rpad", "list_resize", "array_resize", "bar"})
 """Functions that make very much of a number."""
 SLEEPERS = frozenset({"pg_sleep", "sleep_ms", "sleep"})
 
