@@ -1,8 +1,8 @@
 """Gives memory back to the system that the C library keeps for later.
 
-glibc keeps what is freed, in an arena for every few threads. Under bodies and answers of all sizes from dozens of threads
-holes come together there: after three minutes of load half of 255 MB were free and the resident memory grew on, while
-what was in use stayed at 135 MB (bench/service_soak.py).
+glibc keeps what is freed, in an arena for every few threads. Under bodies and answers of all sizes from dozens of
+threads holes come together there: after three minutes of load half of 255 MB were free and the resident memory grew
+on, while what was in use stayed at 135 MB (bench/service_soak.py).
 """
 
 import asyncio
