@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tocsin.app import App
+from tocsin.serve.heap import one_arena
 from tocsin.serve.metrics import Metrics
 from tocsin.serve.parts import Parts
 from tocsin.serve.server import Serving, listen
@@ -48,6 +49,7 @@ def serving(
     Raises SettingsError when the address cannot be had or is not safe, and what kept the contexts from being read.
     """
     check_safe(settings)
+    one_arena()
     parts = service_parts(app, settings, metrics)
     parts.stop = stop.set
     service = make_service(parts)

@@ -16,6 +16,13 @@ def test_it_is_given_back_where_that_can_be():
     assert heap.trim(types.SimpleNamespace()) is False
 
 
+def test_threads_share_an_arena_where_that_can_be():
+    asked = []
+    assert heap.one_arena(types.SimpleNamespace(mallopt=lambda *option: asked.append(option) or 1)) is True
+    assert asked == [(-8, 1)]
+    assert heap.one_arena(types.SimpleNamespace()) is False
+
+
 def test_every_so_often(monkeypatch):
     trimmed = []
     monkeypatch.setattr(heap, "EVERY_S", 0.01)
