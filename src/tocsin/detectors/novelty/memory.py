@@ -21,7 +21,8 @@ from tocsin.detectors.novelty.values import ValueNumbers
 from tocsin.errors import InputError
 
 BLOCK = 8192
-"""Observations between two looks at whether entries must be folded; not a matter of how they are handed in."""
+"""Observations between two looks at whether entries must be folded, with `order: given`; with `auto`, where each makes
+more entries, fewer. Not a matter of how they are handed in."""
 
 PRUNE_FROM = 65_536
 """Values that may be there, used or not, before it is looked at which are used."""
@@ -87,6 +88,11 @@ class Memory:
             self._leaves = self.tables.leaves() if self.tables is not None else nothing
         return self._leaves
 
+    @property
+    def _block(self) -> int:
+        shape = self.begin(self.length).shape
+        return max(1, BLOCK * shape.length // shape.columns)
+
     # Learning
 
     def advance(self, length: int, observed: int, times: np.ndarray | None) -> int:
@@ -96,7 +102,7 @@ class Memory:
         """
         time_us = None if times is None else int(times[0])
         self._has_let_go |= self._fading.advance(self.begin(length), observed, time_us)
-        bounds = [BLOCK - observed % BLOCK]
+        bounds = [self._block - observed % self._block]
         if (left := self._fading.rows_left(observed, times)) is not None:
             bounds.append(left)
         if self.is_learning_bins:
@@ -118,7 +124,7 @@ class Memory:
         drawn = self.is_learning_bins and observed in LEARN_AT
         if drawn:
             self._draw_bins(is_last=observed >= LEARN_AT[-1])
-        if observed % BLOCK == 0 and len(self.begin(self.length)) > self.options.max_entries:
+        if observed % self._block == 0 and len(self.begin(self.length)) > self.options.max_entries:
             self._fold(observed)
         return drawn
 
