@@ -41,6 +41,9 @@ def _typical() -> np.ndarray:
 _LN_2 = math.log(2.0)
 _MOST_FOLDED = 2.0**30
 
+_SCALE = np.array([1.0 / _lowest(k) for k in range(CLASSES)])
+_WIDTH = np.array([1.0 if k < _FINE else 15.0 for k in range(CLASSES)])
+
 TYPICAL = _typical()
 """(CLASSES,) int64, quarters: whole numbers add up in any order, so that the compiler may add many at once."""
 
@@ -92,8 +95,7 @@ def tail_share_of_two(typical, count, other):
 @kernel
 def _upper_part(count, own):
     """Return how far a count is from the lower end of its class to the next: 0 to 1."""
-    low = math.ldexp(1.0, int(own if own < _FINE else _FINE + 4 * (own - _FINE)))
-    return min(max((count / low - 1.0) / (1.0 if own < _FINE else 15.0), 0.0), 1.0)
+    return min(max((count * _SCALE[own] - 1.0) / _WIDTH[own], 0.0), 1.0)
 
 
 @kernel
@@ -182,8 +184,12 @@ def judge(slots, parent, judged, counts, meta, spreads, used, typical, now, lear
                 tail = tail_share(spreads[held], typical, count, total, moved, count_class(count))
             if tail < 1.0:
                 # min(P / c, (P / T)^3), as odds against: 2^s - 1
-                rarer = 1.0 / tail
-                share[row, component] = max(share[row, component], min(total / count, rarer * rarer * rarer) - 1.0)
+                novel, rarer = total / count, 1.0 / tail
+                rarer *= rarer * rarer
+                if column == component and novel <= rarer:
+                    share[row, component] = 1.0 - novel  # below 0: s is what `bits` says, and needs no logarithm
+                else:
+                    share[row, component] = max(share[row, component], min(novel, rarer) - 1.0)
         most[row] = _sum_up(bits[row], share[row], sums[row])
     return used if touched >= 0.0 else -1
 
@@ -196,9 +202,9 @@ def _sum_up(bits, share, sums):
     """
     greatest, odds, summed, most, most_bits = 0.0, 0.0, 0.0, 0, 0
     for column in range(share.size):
-        if share[column] > 0.0:
-            odds += share[column]
-            share[column] = math.log2(1.0 + share[column])
+        if share[column] != 0.0:
+            odds += abs(share[column])
+            share[column] = bits[column] if share[column] < 0.0 else math.log2(1.0 + share[column])
             summed += share[column]
             if share[column] > greatest:
                 greatest, most = share[column], column
