@@ -29,6 +29,9 @@ QUICK_S = 0.002
 QUICK_IN_A_ROW = 20
 """Quick commits after which the next is made without a thread; one that is not quick ends that."""
 
+MOST_PASSES = 4
+"""Times that a turn looks for more requests before it takes those that wait."""
+
 Observed = Callable[[str, "Scores", Sequence[Row] | None], None]
 
 
@@ -114,6 +117,7 @@ class GroupCommit:
     async def _work_off(self) -> None:
         try:
             while self._waiting:
+                await self._gather()
                 group, self._waiting = self._waiting, []
                 answers = list(self._applied(group))
                 try:
@@ -124,6 +128,15 @@ class GroupCommit:
                     _give(item.done, answer)
         finally:
             self._turns = None
+
+    async def _gather(self) -> None:
+        """Let in what has come to the sockets, while it is more each time: a larger group costs little more."""
+        for _ in range(MOST_PASSES):
+            before = len(self._waiting)
+            await asyncio.sleep(0)  # what has come is read
+            await asyncio.sleep(0)  # and gets as far as waiting
+            if len(self._waiting) == before:
+                break
 
     async def _commit(self) -> None:
         """Write to disk: in a thread, unless the last commits were so fast that the way there takes longer."""

@@ -72,7 +72,8 @@ def assert_close(found, expected, size=1.0):
     """Within 1e-9 of the result, or of the largest number behind it where numbers cancelled."""
     for row, wanted in zip(found, expected, strict=True):
         for name, value in row.items():
-            small = {"variance": 1e-9 * size, "std_dev": 1e-9 * size}.get(name, 1e-12 * size)
+            # Squares of numbers below 1e-154 are none.
+            small = {"variance": 1e-9 * size, "std_dev": max(1e-9 * size, 1e-154)}.get(name, 1e-12 * size)
             assert value == (value if wanted[name] is None else pytest.approx(wanted[name], rel=1e-9, abs=small)), name
             assert (value is None) == (wanted[name] is None), name
 
