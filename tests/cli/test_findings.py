@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,27 +12,9 @@ from click.testing import CliRunner
 
 from tocsin.app import App
 from tocsin.cli import cli
-from tocsin.records.finding import Candidate, Reason
 from tocsin.settings import load_settings
-
-DAY = datetime(2025, 1, 8, 10, tzinfo=UTC)
-
-
-def candidate(entity, score, **changes):
-    values = {
-        "detector": "outlier",
-        "kind": "unusual-flows",
-        "entity": entity,
-        "start": DAY,
-        "end": DAY + timedelta(hours=1),
-        "raw": score / 10,
-        "score": score,
-        "title": f"{entity} stands out",
-        "reasons": [Reason("dport", "4444", "443, 53", 0.75), Reason("sbytes", "9000", "below 100", 0.25)],
-        "records": [{"saddr": entity, "daddr": "9.9.9.9", "dport": 4444, "sbytes": 9000, "stime": DAY}],
-        "record_count": 7,
-    }
-    return Candidate(**(values | changes))
+from tocsin.testing.findings import DAY
+from tocsin.testing.findings import a_candidate as candidate
 
 
 @pytest.fixture(autouse=True)

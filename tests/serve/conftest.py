@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,14 @@ from starlette.testclient import TestClient
 
 from tocsin.app import App
 from tocsin.app_serve import service_parts, serving
-from tocsin.records.finding import Candidate, Reason
+from tocsin.records.finding import Candidate
 from tocsin.serve import findings, hosts, jobs, suppressions
 from tocsin.serve.auth import ANYONE, Caller
 from tocsin.serve.problems import add_problems
 from tocsin.serve.server import Serving
 from tocsin.settings import Settings
 from tocsin.testing.clock import FakeClock
+from tocsin.testing.findings import DAY, a_candidate
 
 READY_S = 30.0
 
@@ -80,30 +80,12 @@ def service(start_service: Start) -> Service:
 
 # What follows: the ledger's routes alone, at a set time, without the gate.
 
-DAY = datetime(2025, 1, 8, 10, tzinfo=UTC)
-
 
 @pytest.fixture
 def candidate() -> Callable[..., Candidate]:
     """Return what a detector would propose about an entity."""
 
-    def make(entity: str, score: float, **changes: Any) -> Candidate:
-        values: dict[str, Any] = {
-            "detector": "outlier",
-            "kind": "unusual-flows",
-            "entity": entity,
-            "start": DAY,
-            "end": DAY + timedelta(hours=1),
-            "raw": score / 10,
-            "score": score,
-            "title": f"{entity} stands out",
-            "reasons": [Reason("dport", "4444", "443, 53", 0.75), Reason("sbytes", "9000", "below 100", 0.25)],
-            "records": [{"saddr": entity, "daddr": "9.9.9.9", "dport": 4444, "sbytes": 9000, "stime": DAY}],
-            "record_count": 7,
-        }
-        return Candidate(**(values | changes))
-
-    return make
+    return a_candidate
 
 
 @pytest.fixture

@@ -154,13 +154,13 @@ def _tell(inputs: "list[Input]") -> bool:
 @contextmanager
 def _metrics(app: App, watching: "Watch") -> Iterator[None]:
     """Serve metrics beside the watch; where the port is taken, as by a daemon, it goes without."""
-    from tocsin.serve.metrics import Metrics, NoveltyMetrics, SummaryMetrics
+    from tocsin.serve.metrics import Metrics, novelty_metrics, summary_metrics
 
     with ExitStack() as served:
         if app.settings.metrics.enabled:
             metrics = Metrics(app.store, app.ledger, domain=app.domain, clock=app.clock)
-            metrics.registry.register(SummaryMetrics(lambda: watching.last_tally.summaries))
-            metrics.registry.register(NoveltyMetrics(lambda: watching.last_tally.novelty))
+            metrics.registry.register(summary_metrics(lambda: watching.last_tally.summaries))
+            metrics.registry.register(novelty_metrics(lambda: watching.last_tally.novelty))
             try:
                 server, thread = metrics.serve(app.settings.metrics)
             except SettingsError as error:

@@ -45,11 +45,6 @@ class Journal:
         """Number of the segment that is appended to."""
         return self._segment.number
 
-    @property
-    def appended_bytes(self) -> int:
-        """Bytes appended since the journal was opened."""
-        return self._appended
-
     def check(self) -> None:
         """Raise StoreError when the journal failed before."""
         if self._failure:

@@ -123,57 +123,58 @@ class ContextMetrics:
                 yield GaugeMetricFamily(name, help, value=self.totals[name])
 
 
-class SummaryMetrics:
-    """What the summaries of a watch hold and have counted; `state` gives them as dicts, at each scrape."""
+class WatchMetrics:
+    """What the summaries or the novelty detectors of a watch hold and have counted; `state` gives them as dicts.
 
-    def __init__(self, state: Callable[[], list[dict[str, Any]]]) -> None:
-        self._state = state
+    prefix: of the metrics' names. label: what one of them is called. sizes: name of a gauge, its help, and where its
+    value is in the dict.
+    """
+
+    def __init__(
+        self,
+        state: Callable[[], list[dict[str, Any]]],
+        *,
+        prefix: str,
+        label: str,
+        sizes: tuple[tuple[str, str, str], ...],
+    ) -> None:
+        self._state, self._prefix, self._label, self._sizes = state, prefix, label, sizes
 
     def collect(self) -> Iterator[Metric]:
-        """Yield sizes and counts by summary."""
-        summaries = self._state()
-        for family, size in (
-            (GaugeMetricFamily("tocsin_summary_keys", "Keys in open epochs.", labels=["summary"]), "keys"),
-            (GaugeMetricFamily("tocsin_summary_bytes", "Bytes held.", labels=["summary"]), "nbytes"),
-            (GaugeMetricFamily("tocsin_summary_epochs_open", "Open epochs.", labels=["summary"]), "windows"),
-        ):
-            for each in summaries:
+        """Yield sizes and counts, at each scrape."""
+        held = self._state()
+        for name, help, size in self._sizes:
+            family = GaugeMetricFamily(f"{self._prefix}_{name}", help, labels=[self._label])
+            for each in held:
                 family.add_metric([each["name"]], each[size])
             yield family
         counts = CounterMetricFamily(
-            "tocsin_summary_records", "Records by what became of them.", labels=["summary", "what"]
+            f"{self._prefix}_records", "Records by what became of them.", labels=[self._label, "what"]
         )
-        for each in summaries:
+        for each in held:
             for what, n in sorted(each["counts"].items()):
                 counts.add_metric([each["name"], what], n)
         yield counts
 
 
-class NoveltyMetrics:
-    """What the novelty detectors of a watch hold and have counted; `state` gives them as dicts, at each scrape."""
+def summary_metrics(state: Callable[[], list[dict[str, Any]]]) -> WatchMetrics:
+    """Return the metrics of a watch's summaries."""
+    sizes = (
+        ("keys", "Keys in open epochs.", "keys"),
+        ("bytes", "Bytes held.", "nbytes"),
+        ("epochs_open", "Open epochs.", "windows"),
+    )
+    return WatchMetrics(state, prefix="tocsin_summary", label="summary", sizes=sizes)
 
-    def __init__(self, state: Callable[[], list[dict[str, Any]]]) -> None:
-        self._state = state
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield sizes and counts by detector."""
-        detectors = self._state()
-        labels = ["detector"]
-        for family, size in (
-            (GaugeMetricFamily("tocsin_novelty_observed", "Records learned.", labels=labels), "observed"),
-            (GaugeMetricFamily("tocsin_novelty_entries", "Combinations of values known.", labels=labels), "entries"),
-            (GaugeMetricFamily("tocsin_novelty_bytes", "Bytes held.", labels=labels), "nbytes"),
-        ):
-            for each in detectors:
-                family.add_metric([each["name"]], each[size])
-            yield family
-        counts = CounterMetricFamily(
-            "tocsin_novelty_records", "Records by what became of them.", labels=["detector", "what"]
-        )
-        for each in detectors:
-            for what, n in sorted(each["counts"].items()):
-                counts.add_metric([each["name"], what], n)
-        yield counts
+def novelty_metrics(state: Callable[[], list[dict[str, Any]]]) -> WatchMetrics:
+    """Return the metrics of a watch's novelty detectors."""
+    sizes = (
+        ("observed", "Records learned.", "observed"),
+        ("entries", "Combinations of values known.", "entries"),
+        ("bytes", "Bytes held.", "nbytes"),
+    )
+    return WatchMetrics(state, prefix="tocsin_novelty", label="detector", sizes=sizes)
 
 
 class _State:

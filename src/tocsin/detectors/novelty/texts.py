@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.detectors.novelty.components import MOST_BYTES, NULL
+from tocsin.records.texts import as_text
 
 _MOST_CHARACTERS = MOST_BYTES // 4
 
@@ -30,16 +31,11 @@ def _texts(values: pa.Array) -> pa.Array:
         return known.take(values.indices)
     if pa.types.is_null(type_):
         return pa.nulls(len(values), pa.string())
-    if pa.types.is_timestamp(type_):
-        return pc.strftime(pc.cast(values, pa.timestamp("us", "UTC")), format="%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_floating(type_):
         return _numbers(values)
     if pa.types.is_nested(type_) or pa.types.is_binary(type_):
         return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
-    try:
-        return pc.cast(values, pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
+    return as_text(values)
 
 
 def _numbers(values: pa.Array) -> pa.Array:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from tocsin.kernels.strings import hash_integers, hash_strings
 from tocsin.records.convert import numbers
+from tocsin.records.texts import as_text
 
 GLOBAL_KEY = np.uint64(0)
 
@@ -27,21 +28,7 @@ def value_hashes(values: pa.Array) -> np.ndarray:
     """Return each value's hash, (n,) uint64: whole numbers as such, anything else as text, null as NULL_HASH."""
     if pa.types.is_integer(values.type):
         return hash_integers(values)
-    return hash_strings(texts(values))
-
-
-def texts(values: pa.Array) -> pa.Array:
-    """Return values as text; times as RFC 3339."""
-    if pa.types.is_string(values.type):
-        return values
-    if pa.types.is_dictionary(values.type):
-        return texts(values.dictionary_decode())
-    if pa.types.is_timestamp(values.type):
-        return pc.strftime(pc.cast(values, pa.timestamp("us", "UTC")), format="%Y-%m-%dT%H:%M:%SZ")
-    try:
-        return pc.cast(values, pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
+    return hash_strings(as_text(values))
 
 
 def as_numbers(values: pa.Array) -> np.ndarray:

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.detectors.summary.accumulator import NUMERIC, Accumulator, Values, accumulators
-from tocsin.detectors.summary.columns import as_numbers, key_hashes, texts, times_us, value_hashes
+from tocsin.detectors.summary.columns import as_numbers, key_hashes, times_us, value_hashes
 from tocsin.detectors.summary.definition import Input, Summary
 from tocsin.records.selection import Selection
+from tocsin.records.texts import as_text
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class Observed:
         """Return the parts of these rows: whole numbers as they are, all else as text."""
         picked = pa.array(first)
         taken = {name: part.take(picked) for name, part in self.parts.items()}
-        return pa.table({name: each if pa.types.is_integer(each.type) else texts(each) for name, each in taken.items()})
+        return pa.table(
+            {name: each if pa.types.is_integer(each.type) else as_text(each) for name, each in taken.items()}
+        )
 
 
 class Stream:
@@ -90,7 +93,7 @@ class Stream:
             times,
             ordinals,
             number=as_numbers(column) if wants_number else None,
-            text=texts(column) if "text" in each.needs else None,
+            text=as_text(column) if "text" in each.needs else None,
             hash=value_hashes(column) if "hash" in each.needs else None,
             size=as_numbers(self._column(columns, f"by.{place}")) if f"by.{place}" in self._names else None,
         )

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 
 from tocsin.detectors.summary.accumulator import Accumulator, Values, accumulators
-from tocsin.detectors.summary.columns import texts
 from tocsin.detectors.summary.definition import Summary
 from tocsin.kernels.index import KeyIndex
 from tocsin.kernels.room import make_room
 from tocsin.kernels.windows import note_times
+from tocsin.records.texts import as_text
 
 _UNSEEN = np.array([np.iinfo(np.int64).max, -np.iinfo(np.int64).max, 0])
 
@@ -180,7 +180,7 @@ class KeyTable:
 
 
 def _as_text(parts: pa.Table) -> pa.Table:
-    return pa.table({name: texts(parts.column(name)) for name in parts.column_names})
+    return pa.table({name: as_text(parts.column(name)) for name in parts.column_names})
 
 
 def _numpy(table: pa.Table, name: str) -> np.ndarray:
