@@ -126,31 +126,29 @@ class ContextMetrics:
 class WatchMetrics:
     """What the summaries or the novelty detectors of a watch hold and have counted; `state` gives them as dicts.
 
-    prefix: of the metrics' names. label: what one of them is called. sizes: name of a gauge, its help, and where its
-    value is in the dict.
+    label: what one of them is called. sizes: name of a gauge, its help, and where its value is in the dict. records:
+    name of the counter of records.
     """
 
     def __init__(
         self,
         state: Callable[[], list[dict[str, Any]]],
         *,
-        prefix: str,
         label: str,
         sizes: tuple[tuple[str, str, str], ...],
+        records: str,
     ) -> None:
-        self._state, self._prefix, self._label, self._sizes = state, prefix, label, sizes
+        self._state, self._label, self._sizes, self._records = state, label, sizes, records
 
     def collect(self) -> Iterator[Metric]:
         """Yield sizes and counts, at each scrape."""
         held = self._state()
         for name, help, size in self._sizes:
-            family = GaugeMetricFamily(f"{self._prefix}_{name}", help, labels=[self._label])
+            family = GaugeMetricFamily(name, help, labels=[self._label])
             for each in held:
                 family.add_metric([each["name"]], each[size])
             yield family
-        counts = CounterMetricFamily(
-            f"{self._prefix}_records", "Records by what became of them.", labels=[self._label, "what"]
-        )
+        counts = CounterMetricFamily(self._records, "Records by what became of them.", labels=[self._label, "what"])
         for each in held:
             for what, n in sorted(each["counts"].items()):
                 counts.add_metric([each["name"], what], n)
@@ -160,21 +158,21 @@ class WatchMetrics:
 def summary_metrics(state: Callable[[], list[dict[str, Any]]]) -> WatchMetrics:
     """Return the metrics of a watch's summaries."""
     sizes = (
-        ("keys", "Keys in open epochs.", "keys"),
-        ("bytes", "Bytes held.", "nbytes"),
-        ("epochs_open", "Open epochs.", "windows"),
+        ("tocsin_summary_keys", "Keys in open epochs.", "keys"),
+        ("tocsin_summary_bytes", "Bytes held.", "nbytes"),
+        ("tocsin_summary_epochs_open", "Open epochs.", "windows"),
     )
-    return WatchMetrics(state, prefix="tocsin_summary", label="summary", sizes=sizes)
+    return WatchMetrics(state, label="summary", sizes=sizes, records="tocsin_summary_records")
 
 
 def novelty_metrics(state: Callable[[], list[dict[str, Any]]]) -> WatchMetrics:
     """Return the metrics of a watch's novelty detectors."""
     sizes = (
-        ("observed", "Records learned.", "observed"),
-        ("entries", "Combinations of values known.", "entries"),
-        ("bytes", "Bytes held.", "nbytes"),
+        ("tocsin_novelty_observed", "Records learned.", "observed"),
+        ("tocsin_novelty_entries", "Combinations of values known.", "entries"),
+        ("tocsin_novelty_bytes", "Bytes held.", "nbytes"),
     )
-    return WatchMetrics(state, prefix="tocsin_novelty", label="detector", sizes=sizes)
+    return WatchMetrics(state, label="detector", sizes=sizes, records="tocsin_novelty_records")
 
 
 class _State:
